@@ -1,0 +1,4 @@
+from usrnet.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""The degradation model ``y = (x ⊗ k)↓s + n``.
+
+``⊗`` is circular (true) convolution, ``↓s`` keeps the upper-left pixel of every s×s patch, ``n`` is white
+Gaussian noise (Zhang et al., arXiv 2003.10428, eq. 1). s = 1 is blur alone. Everything is linear in ``x``,
+batched, differentiable and works on any device and in float32 and float64.
+"""
+
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from usrnet.errors import UsrnetError
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+SCALES = (1, 2, 3, 4)
+
+AnyImage = TypeVar("AnyImage", np.ndarray, "Image")
+
+
+def otf(kernel: Tensor, height: int, width: int) -> Tensor:
+    """Optical transfer function: the real FFT of the kernel, centred on the origin of a height×width grid.
+
+    ``kernel``: …×kh×kw, centred at ``(kh // 2, kw // 2)``. Returns …×height×(width // 2 + 1), complex.
+    Raises ``UsrnetError`` when the kernel does not fit on the grid.
+    """
+    kh, kw = kernel.shape[-2:]
+    if kh > height or kw > width:
+        raise UsrnetError(f"the {kh}×{kw} kernel is larger than the {height}×{width} grid it should blur")
+    padded = torch.nn.functional.pad(kernel, (0, width - kw, 0, height - kh))
+    return torch.fft.rfft2(padded.roll((-(kh // 2), -(kw // 2)), dims=(-2, -1)))
+
+
+def fold(spectrum: Tensor, width: int, scale: int) -> Tensor:
+    """Sum the s×s aliases of every low-resolution frequency.
+
+    ``spectrum``: …×sh×(sw // 2 + 1), the half spectrum of a real picture of even or odd ``width`` = sw.
+    Returns the full spectrum …×h×w. Divided by s² it is the spectrum of the decimated picture.
+
+    Only half of the columns are stored, so every stored frequency adds itself and, mirrored, the conjugate
+    that is not stored; the columns that are their own mirror image count half.
+    """
+    if scale == 1:
+        raise ValueError("there is nothing to fold at scale 1")
+    *batch, height, columns = spectrum.shape
+    h, w = height // scale, width // scale
+    weight = torch.ones(columns, dtype=spectrum.real.dtype, device=spectrum.device)
+    weight[0] = 0.5
+    if width % 2 == 0:
+        weight[-1] = 0.5
+    blocks = -(-columns // w)
+    half = torch.nn.functional.pad(spectrum * weight, (0, blocks * w - columns))
+    half = half.reshape(*batch, scale, h, blocks, w).sum(dim=(-4, -2))
+    mirrored = half.flip((-2, -1)).roll((1, 1), dims=(-2, -1))
+    return half + mirrored.conj()
+
+
+def unfold(spectrum: Tensor, width: int, scale: int) -> Tensor:
+    """Repeat a full spectrum …×h×w over its aliases: the half spectrum of the zero-filled enlargement.
+
+    Returns …×sh×(sw // 2 + 1) with ``width`` = sw.
+    """
+    columns = torch.arange(width // 2 + 1, device=spectrum.device) % spectrum.shape[-1]
+    repeats = [1] * (spectrum.dim() - 2) + [scale, 1]
+    return spectrum[..., columns].repeat(repeats)
+
+
+class Degradation:
+    """The linear operator ``A = ↓s ∘ (⊗k)`` and its adjoint.
+
+    ``kernel``: N×1×kh×kw or N×C×kh×kw (N = 1 serves a whole batch); the pictures are N×C×height×width.
+    """
+
+    def __init__(self, kernel: Tensor, scale: int, height: int, width: int) -> None:
+        self.scale, self.height, self.width = scale, height, width
+        self.otf = otf(kernel, height, width)
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """``A x``: N×C×H×W → N×C×⌈H/s⌉×⌈W/s⌉."""
+        blurred = torch.fft.irfft2(torch.fft.rfft2(x) * self.otf, s=(self.height, self.width))
+        return blurred[..., :: self.scale, :: self.scale]
+
+    def adjoint(self, y: Tensor) -> Tensor:
+        """``Aᵀ y``: correlation with the kernel of ``y`` put on the sampled pixels, zeros elsewhere."""
+        filled = y.new_zeros(*y.shape[:-2], self.height, self.width)
+        filled[..., :: self.scale, :: self.scale] = y
+        return torch.fft.irfft2(torch.fft.rfft2(filled) * self.otf.conj(), s=(self.height, self.width))
+
+
+def degrade_batch(
+    x: Tensor,
+    kernel: Tensor,
+    scale: int,
+    sigma: Tensor | float = 0.0,
+    *,
+    generator: torch.Generator | None = None,
+) -> Tensor:
+    """Blur, decimate and add noise to a batch of pictures.
+
+    ``x``: N×C×H×W; ``kernel``: N×{1,C}×kh×kw; ``sigma``: the noise's standard deviation in the units of
+    ``x``, a number or N×1×1×1. Returns N×C×⌈H/s⌉×⌈W/s⌉. Differentiable in ``x``, ``kernel`` and ``sigma``.
+    """
+    y = Degradation(kernel, scale, *x.shape[-2:])(x)
+    if isinstance(sigma, float) and sigma == 0:
+        return y
+    noise = torch.randn(y.shape, generator=generator, dtype=y.dtype, device=y.device)
+    return y + sigma * noise
+
+
+def check_scale(scale: int) -> int:
+    """The scale factor, or ``UsrnetError`` if it is not one that USRNet serves."""
+    if scale not in SCALES:
+        raise UsrnetError(f"scale {scale} is not supported: choose 1, 2, 3 or 4")
+    return int(scale)
+
+
+def check_noise_level(noise_level: float) -> float:
+    """The noise level on the 0–255 scale, or ``UsrnetError`` if it is not a number in that range."""
+    if not 0 <= noise_level <= 255:  # false for NaN too
+        raise UsrnetError(f"noise level {noise_level} is not a number from 0 to 255")
+    return float(noise_level)
+
+
+def degrade(
+    image: AnyImage,
+    kernel: np.ndarray | str,
+    *,
+    scale: int,
+    noise_level: float = 0.0,
+    seed: int = 0,
+) -> AnyImage:
+    """Degrade a picture as the paper's model does, in float64, rounded only at the end.
+
+    ``image``: a PIL image or an array H×W, H×W×3 or H×W×4, uint8, uint16 or float in [0,1]; the answer is of
+    the same kind, ⌈H/s⌉×⌈W/s⌉. ``kernel``: a kernel or its text, parsed together with the scale.
+    ``noise_level``: the noise's standard deviation on the 0–255 scale; alpha gets none. The noise depends on
+    ``seed`` alone. Raises ``UsrnetError`` for a kernel larger than the picture.
+    """
+    from usrnet import image as pictures, kernels
+
+    check_scale(scale)
+    check_noise_level(noise_level)
+    taps = torch.from_numpy(kernels.resolve(kernel, scale=scale))[:, None]
+    source = pictures.from_any(image)
+    planes = pictures.split(source.pixels)
+
+    def through(plane: np.ndarray, taps: Tensor) -> np.ndarray:
+        x = torch.from_numpy(plane.astype(np.float64)).permute(2, 0, 1)[:, None]
+        return degrade_batch(x, taps, scale)[:, 0].permute(1, 2, 0).numpy()
+
+    colour = through(planes.colour, taps)
+    noise = np.random.default_rng(seed).normal(size=colour.shape)
+    colour = colour + noise_level / 255 * noise
+    alpha = None
+    if planes.alpha is not None:
+        alpha = through(planes.alpha[..., None], taps.mean(dim=0, keepdim=True))[..., 0]
+    return pictures.to_any(pictures.join(colour, alpha, like=source.pixels), like=image)

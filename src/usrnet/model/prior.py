@@ -1,0 +1,110 @@
+"""The prior step ``x = P(z, β)``: a denoiser that is told the noise level β."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class ResBlock(nn.Module):
+    """``x + conv(relu(conv(x)))`` with 3×3 convolutions and no bias."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.res = nn.Sequential(_conv3(channels, channels), nn.ReLU(), _conv3(channels, channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.res(x)
+
+
+class ResUNet(nn.Module):
+    """The learned prior: a U-Net of residual blocks on three 2× levels (arXiv 2003.10428, section 4.2).
+
+    The noise level enters as a fourth, constant channel. ``channels`` are the widths of the four resolutions,
+    ``blocks`` the residual blocks on each. Module names are those of the published weight files.
+    """
+
+    def __init__(self, channels: tuple[int, int, int, int], blocks: int) -> None:
+        super().__init__()
+        c1, c2, c3, c4 = channels
+        self.m_head = _conv3(4, c1)
+        self.m_down1 = _down(c1, c2, blocks)
+        self.m_down2 = _down(c2, c3, blocks)
+        self.m_down3 = _down(c3, c4, blocks)
+        self.m_body = nn.Sequential(*(ResBlock(c4) for _ in range(blocks)))
+        self.m_up3 = _up(c4, c3, blocks)
+        self.m_up2 = _up(c3, c2, blocks)
+        self.m_up1 = _up(c2, c1, blocks)
+        self.m_tail = _conv3(c1, 3)
+
+    def forward(self, z: Tensor, beta: Tensor) -> Tensor:
+        """``z``: N×3×H×W of any size, ``beta``: N×1×1×1, on the scale of ``z``. Returns N×3×H×W."""
+        height, width = z.shape[-2:]
+        x = torch.cat((z, beta.expand(-1, 1, height, width)), dim=1)
+        x = _replicate(x, -height % 8, -width % 8)
+        x1 = self.m_head(x)
+        x2 = self.m_down1(x1)
+        x3 = self.m_down2(x2)
+        x4 = self.m_down3(x3)
+        x = self.m_up3(self.m_body(x4) + x4)
+        x = self.m_up2(x + x3)
+        x = self.m_up1(x + x2)
+        return self.m_tail(x + x1)[..., :height, :width]
+
+
+class TotalVariation(nn.Module):
+    """The classical prior ``P(z, β) = argmin_x ½‖x − z‖² + β² TV(x)`` with no weights.
+
+    TV is the isotropic total variation, coupled over the channels, of a picture in [0,1]. Solved by fast
+    gradient projection on the dual (Beck & Teboulle, IEEE TIP 18(11), 2009, with the step 1/8).
+    """
+
+    def __init__(self, iterations: int = 20) -> None:
+        super().__init__()
+        self.iterations = iterations
+
+    def forward(self, z: Tensor, beta: Tensor) -> Tensor:
+        """``z``: N×C×H×W, ``beta``: N×1×1×1 (its square is the weight of TV). Returns N×C×H×W."""
+        weight = beta.square().clamp_min(torch.finfo(z.dtype).tiny)
+        dual = momentum = z.new_zeros(2, *z.shape)
+        t = 1.0
+        for _ in range(self.iterations):
+            step = momentum + _gradient(z / weight + _divergence(momentum)) / 8
+            norm = step.square().sum(dim=(0, 2), keepdim=True).sqrt()
+            previous, dual = dual, step / norm.clamp_min(1)
+            t, t_previous = (1 + (1 + 4 * t * t) ** 0.5) / 2, t
+            momentum = dual + (t_previous - 1) / t * (dual - previous)
+        return z + weight * _divergence(dual)
+
+
+def _conv3(inputs: int, outputs: int) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+
+
+def _down(inputs: int, outputs: int, blocks: int) -> nn.Sequential:
+    down = nn.Conv2d(inputs, outputs, 2, stride=2, bias=False)
+    return nn.Sequential(*(ResBlock(inputs) for _ in range(blocks)), down)
+
+
+def _up(inputs: int, outputs: int, blocks: int) -> nn.Sequential:
+    up = nn.ConvTranspose2d(inputs, outputs, 2, stride=2, bias=False)
+    return nn.Sequential(up, *(ResBlock(outputs) for _ in range(blocks)))
+
+
+def _replicate(x: Tensor, bottom: int, right: int) -> Tensor:
+    return F.pad(x, (0, right, 0, bottom), mode="replicate") if bottom or right else x
+
+
+def _gradient(x: Tensor) -> Tensor:
+    """Forward differences, 2×…: down and right, zero at the last row and column."""
+    down = F.pad(x[..., 1:, :] - x[..., :-1, :], (0, 0, 0, 1))
+    right = F.pad(x[..., :, 1:] - x[..., :, :-1], (0, 1, 0, 0))
+    return torch.stack((down, right))
+
+
+def _divergence(field: Tensor) -> Tensor:
+    """The negative adjoint of ``_gradient``."""
+    down, right = field[0][..., :-1, :], field[1][..., :, :-1]
+    return (
+        F.pad(down, (0, 0, 0, 1)) - F.pad(down, (0, 0, 1, 0))
+        + F.pad(right, (0, 1, 0, 0)) - F.pad(right, (1, 0, 0, 0))
+    )  # fmt: skip

@@ -1,0 +1,102 @@
+"""USRNet: half-quadratic splitting, unfolded (Zhang, Van Gool, Timofte, arXiv 2003.10428).
+
+For k = 1..K:  z_k = data step of x_{k−1} with α_k;  x_k = P(z_k, β_k);  (α, β) = H(σ, s).
+x_0 is the nearest-neighbour enlargement of y, x_K the answer.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from usrnet.errors import UsrnetError
+from usrnet.model.data_step import DataStep
+from usrnet.model.hyper import HalfQuadraticSchedule, HyPaNet
+from usrnet.model.prior import ResUNet, TotalVariation
+
+
+class Unfolding(nn.Module):
+    """The unfolded iterations with any prior ``P(z, β)`` and any schedule ``H(σ, s)``.
+
+    ``prior``: called with N×C×H×W and N×1×1×1, returns N×C×H×W.
+    ``hyper``: called with σ (N×1×1×1) and s, returns α and β, each K×N×1×1×1.
+    """
+
+    def __init__(self, prior: nn.Module, hyper: nn.Module) -> None:
+        super().__init__()
+        self.p = prior  # named as in the published weight files
+        self.h = hyper
+
+    def forward(self, y: Tensor, kernel: Tensor, scale: int, sigma: Tensor) -> Tensor:
+        """Restore a batch of pictures.
+
+        ``y``: N×3×h×w in [0,1]; ``kernel``: N×1×kh×kw or N×3×kh×kw (N = 1 serves the batch); ``sigma``:
+        N×1×1×1, the noise's standard deviation in [0,1]. Returns N×3×sh×sw, not clipped.
+        Raises ``UsrnetError`` when the kernel is larger than the enlarged picture.
+        """
+        x = None
+        for _, x in self.iterate(y, kernel, scale, sigma):
+            pass
+        assert x is not None
+        return x
+
+    def iterate(
+        self, y: Tensor, kernel: Tensor, scale: int, sigma: Tensor
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield ``(z_k, x_k)`` for k = 1..K; arguments as for ``forward``."""
+        _check_shapes(y, kernel, scale, sigma)
+        # α spans six decades and the data step divides by it: never in reduced precision.
+        with torch.autocast(y.device.type, enabled=False):
+            alphas, betas = self.h(sigma.expand(y.shape[0], -1, -1, -1), scale)
+            step = DataStep(y, kernel, scale)
+        x = y.repeat_interleave(scale, dim=-2).repeat_interleave(scale, dim=-1)
+        for alpha, beta in zip(alphas, betas, strict=True):
+            z = step(x, alpha)
+            x = self.p(z, beta).to(y.dtype)
+            yield z, x
+
+
+@dataclass(frozen=True)
+class Config:
+    """The sizes of a USRNet: iterations K, widths of the prior, residual blocks per level, hidden units of H."""
+
+    n_iter: int
+    channels: tuple[int, int, int, int]
+    blocks: int
+    hidden: int
+
+
+FULL = Config(n_iter=8, channels=(64, 128, 256, 512), blocks=2, hidden=64)
+TINY = Config(n_iter=6, channels=(16, 32, 64, 64), blocks=2, hidden=32)
+
+CONFIGS = {"usrnet": FULL, "usrgan": FULL, "usrnet-tiny": TINY, "usrgan-tiny": TINY}
+
+
+class USRNet(Unfolding):
+    """The published network: ``Unfolding`` with a ``ResUNet`` and a ``HyPaNet`` of the sizes in ``config``."""
+
+    def __init__(self, config: Config = TINY) -> None:
+        super().__init__(ResUNet(config.channels, config.blocks), HyPaNet(config.n_iter, config.hidden))
+        self.config = config
+
+
+def total_variation(n_iter: int = 12) -> Unfolding:
+    """The model-based baseline ``tv``: total variation with the analytic schedule, no weights."""
+    return Unfolding(
+        TotalVariation(), HalfQuadraticSchedule(n_iter, mu=(1.0, 150.0), weight=0.2)
+    )
+
+
+def _check_shapes(y: Tensor, kernel: Tensor, scale: int, sigma: Tensor) -> None:
+    if y.dim() != 4 or min(y.shape) < 1:
+        raise UsrnetError(f"the pictures must be a tensor N×3×h×w, not {tuple(y.shape)}")
+    if kernel.dim() != 4 or kernel.shape[0] not in (1, y.shape[0]) or kernel.shape[1] not in (1, y.shape[1]):
+        raise UsrnetError(
+            f"the kernels must be a tensor N×1×kh×kw or N×{y.shape[1]}×kh×kw with N = {y.shape[0]}, "
+            f"not {tuple(kernel.shape)}"
+        )
+    if sigma.dim() != 4 or sigma.shape[0] not in (1, y.shape[0]) or sigma.shape[1:] != (1, 1, 1):
+        raise UsrnetError(f"sigma must be a tensor N×1×1×1, not {tuple(sigma.shape)}")
+    if not isinstance(scale, int) or scale < 1:
+        raise UsrnetError(f"the scale must be a whole number from 1, not {scale!r}")
