@@ -37,7 +37,7 @@ class ResUNet(nn.Module):
         self.m_tail = _conv3(c1, 3)
 
     def forward(self, z: Tensor, beta: Tensor) -> Tensor:
-        """``z``: N×3×H×W of any size, ``beta``: N×1×1×1, on the scale of ``z``. Returns N×3×H×W."""
+        """``z``: N×3×H×W of any size; ``beta``: N×1×1×1 or a map N×1×H×W, on the scale of ``z`` → N×3×H×W."""
         height, width = z.shape[-2:]
         x = torch.cat((z, beta.expand(-1, 1, height, width)), dim=1)
         x = _replicate(x, -height % 8, -width % 8)

@@ -1,0 +1,27 @@
+"""``usrnet degrade``: blur, decimate and add noise to a picture, as the model assumes it happened."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def degrade(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="The sharp picture.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The degraded picture.")],
+    scale: Annotated[int, typer.Option(help="Decimation factor, 1 to 4.")],
+    kernel: Annotated[str, typer.Option(help="The blur, as in `usrnet restore`.")],
+    noise: Annotated[float, typer.Option(help="Noise level, on the 0-255 scale.")] = 0.0,
+    seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
+) -> None:
+    """Blur a picture with a kernel, keep every s-th pixel and add noise: y = (x ⊗ k)↓s + n."""
+    from dataclasses import replace
+
+    from usrnet import degrade as degrade_picture, image
+    from usrnet.errors import UsrnetError
+
+    if output.exists() and source.exists() and output.samefile(source):
+        raise UsrnetError(f"{output} is the input: choose another name with -o")
+    picture = image.read(source)
+    pixels = degrade_picture(picture.pixels, kernel, scale=scale, noise_level=noise, seed=seed)
+    image.write(output, replace(picture, pixels=pixels))

@@ -1,0 +1,201 @@
+"""The main job: picture + kernel + noise → picture.
+
+The picture is extended so that it wraps smoothly, restored by the model, and cropped; large pictures tile by
+tile. Grey pictures stay grey, alpha is enlarged by itself, and the answer is of the kind of the question.
+"""
+
+import math
+import resource
+import sys
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from usrnet import image as pictures, kernels
+from usrnet.boundary import extend, extended_length
+from usrnet.degradation import check_noise_level, check_scale
+from usrnet.device import choose_device
+from usrnet.errors import UsrnetError
+from usrnet.tiling import tiles
+from usrnet.weights import load
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+AnyImage = TypeVar("AnyImage", np.ndarray, "Image")
+Progress = Callable[[int, int], None]  # called with the number of tiles done and the number of all
+
+DEFAULT_WIDTHS = {1: 0.4, 2: 0.7, 3: 1.5, 4: 2.0}
+"""Gaussian widths (in high-resolution pixels) that suit clean photos, by scale (the published choice)."""
+
+DEFAULT_NOISE_LEVEL = 2.0
+TILE_OUTPUT = 1024  # side of an automatic tile, in enlarged pixels: bounds the memory of the full model too
+HALO_OUTPUT = 48  # context that the prior looks at, in enlarged pixels; measured in benchmarks/tiles.py
+
+
+def default_kernel(scale: int) -> str:
+    """The text of the kernel that is used when none is given."""
+    return f"gaussian:{DEFAULT_WIDTHS[check_scale(scale)]}"
+
+
+def restore(
+    image: AnyImage,
+    *,
+    model: nn.Module | str = "default",
+    scale: int = 2,
+    kernel: np.ndarray | str | None = None,
+    noise_level: float = DEFAULT_NOISE_LEVEL,
+    tile: int | str = "auto",
+    precision: str = "auto",
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> AnyImage:
+    """Deblur and enlarge a picture.
+
+    ``image``: a PIL image or an array H×W, H×W×3 or H×W×4, uint8, uint16 or float in [0,1]; the answer is of
+    the same kind, sH×sW. ``model``: a model or a name or file for ``load``. ``kernel``: kh×kw (or kh×kw×3, one
+    per channel) or a text such as ``"gaussian:1.6"``, which is parsed together with the scale; an array is taken
+    as it is. ``noise_level``: the noise's standard deviation on the 0–255 scale. ``tile``: ``"auto"`` bounds the
+    memory, ``"off"`` restores at once, a number is the side of a tile in pixels of ``image``. ``precision``:
+    ``"fp32"``, ``"bf16"`` (the prior in bfloat16, faster where the hardware has it), or ``"auto"``, which is
+    fp32. ``device``: ``"auto"``, ``"cpu"`` or ``"cuda"``; a model that is given stays where it is when ``"auto"``.
+
+    Raises ``UsrnetError`` for arguments that make no sense.
+    """
+    source = pictures.from_any(image)
+    restorer = Restorer(
+        model, scale=scale, kernel=kernel, noise_level=noise_level, tile=tile, precision=precision, device=device
+    )
+    return pictures.to_any(restorer(source.pixels, progress=progress), like=image)
+
+
+class Restorer:
+    """One model with one kernel and noise level, ready for any number of pictures; arguments as ``restore``."""
+
+    def __init__(
+        self,
+        model: nn.Module | str = "default",
+        *,
+        scale: int = 2,
+        kernel: np.ndarray | str | None = None,
+        noise_level: float = DEFAULT_NOISE_LEVEL,
+        tile: int | str = "auto",
+        precision: str = "auto",
+        device: str = "auto",
+    ) -> None:
+        self.scale = check_scale(scale)
+        self.noise_level = check_noise_level(noise_level)
+        self.tile = _check_tile(tile)
+        if precision not in ("auto", "fp32", "bf16"):
+            raise UsrnetError(f"precision {precision!r} is not known: choose auto, fp32 or bf16")
+        self.precision = "bf16" if precision == "bf16" else "fp32"
+        taps = kernels.resolve(default_kernel(scale) if kernel is None else kernel, scale=self.scale)
+        given = None if isinstance(model, str) else next(model.parameters(), None)
+        self.device = given.device if given is not None and device == "auto" else choose_device(device)
+        network = load(model) if isinstance(model, str) else model
+        self.model = network.to(self.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self.taps = torch.from_numpy(taps).to(self.device, torch.float32)[None]
+
+    def __call__(self, pixels: np.ndarray, *, progress: Progress | None = None) -> np.ndarray:
+        """Restore an array H×W, H×W×2, H×W×3 or H×W×4 (grey or colour, with or without alpha)."""
+        planes = pictures.split(pixels)
+        colour = planes.colour
+        if planes.alpha is not None:
+            colour = pictures.bleed(colour, planes.alpha)
+        grey = colour.shape[-1] == 1
+        restored = self._colour(np.repeat(colour, 3, axis=-1) if grey else colour, progress)
+        if grey:
+            restored = restored.mean(axis=-1, keepdims=True)
+        alpha = None if planes.alpha is None else pictures.upscale_alpha(planes.alpha, self.scale)
+        return pictures.join(restored, alpha, like=pixels)
+
+    def _colour(self, colour: np.ndarray, progress: Progress | None) -> np.ndarray:
+        """H×W×3 float32 → sH×sW×3 float32."""
+        height, width, channels = colour.shape
+        s = self.scale
+        plan = list(tiles(height, width, *self._tile_and_halo(height, width)))
+        whole = torch.from_numpy(np.ascontiguousarray(colour.transpose(2, 0, 1)))
+        result = np.zeros((s * height, s * width, channels), np.float32)
+        for done, tile in enumerate(plan):
+            if progress:
+                progress(done, len(plan))
+            rows, columns = tile.rows, tile.columns
+            window = whole[:, rows.first : rows.last, columns.first : columns.last]
+            restored = self._window(window)
+            top, left = s * (rows.start - rows.first), s * (columns.start - columns.first)
+            target = result[s * rows.start : s * rows.stop, s * columns.start : s * columns.stop]
+            part = restored[:, top : top + target.shape[0], left : left + target.shape[1]]
+            weights = rows.weights(s)[:, None] * columns.weights(s)
+            target += weights[..., None] * part.permute(1, 2, 0).cpu().numpy()
+        if progress:
+            progress(len(plan), len(plan))
+        return result
+
+    def _tile_and_halo(self, height: int, width: int) -> tuple[int, int]:
+        longest = max(height, width)
+        if self.tile == "off":
+            return longest, 0
+        if self.tile == "auto":
+            if height * width * self.scale**2 <= 2 * TILE_OUTPUT**2:
+                return longest, 0
+            tile = TILE_OUTPUT // self.scale
+        else:
+            tile = int(self.tile)
+        # A deconvolved pixel leans on about twice the kernel's reach, and the prior on what surrounds that.
+        return tile, math.ceil((max(self.taps.shape[-2:]) + HALO_OUTPUT) / self.scale)
+
+    def _window(self, window: Tensor) -> Tensor:
+        """Extend, restore and crop one window: 3×h×w → 3×sh×sw, float32."""
+        h, w = window.shape[-2:]
+        kh, kw = self.taps.shape[-2:]
+        size = extended_length(h, kh, self.scale), extended_length(w, kw, self.scale)
+        bf16 = torch.autocast(self.device.type, torch.bfloat16) if self.precision == "bf16" else nullcontext()
+        with torch.inference_mode(), bf16:
+            # The sine transforms lose digits in float32 where the patches are long.
+            y = extend(window.to(self.device, torch.float64), *size).float()[None]
+            sigma = y.new_full((1, 1, 1, 1), self.noise_level / 255)
+            return self.model(y, self.taps, self.scale, sigma)[0, :, : self.scale * h, : self.scale * w]
+
+
+def restore_file(
+    restorer: Restorer,
+    source: Path | BinaryIO,
+    target: Path | BinaryIO,
+    *,
+    max_pixels: int = pictures.DEFAULT_MAX_PIXELS,
+    progress: Progress | None = None,
+) -> tuple[float, float]:
+    """Restore one picture file; the target appears whole or not at all.
+
+    Returns the seconds it took and the process's peak memory in MB. Raises ``PictureError``.
+    """
+    begin = time.perf_counter()
+    picture = pictures.read(source, max_pixels=max_pixels)
+    restored = restorer(picture.pixels, progress=progress)
+    pictures.write(target, replace(picture, pixels=restored))
+    return time.perf_counter() - begin, peak_memory_mb()
+
+
+def peak_memory_mb() -> float:
+    """The largest resident memory of this process so far, in MB."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def _check_tile(tile: int | str) -> int | str:
+    if tile in ("auto", "off"):
+        return tile
+    try:
+        side = int(tile)
+    except ValueError as error:
+        raise UsrnetError(f"tile {tile!r} is not auto, off or a number of pixels") from error
+    if side < 16:
+        raise UsrnetError(f"tile {side} is too small: use at least 16 pixels, or auto")
+    return side

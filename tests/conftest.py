@@ -1,0 +1,40 @@
+"""What all tests share: the data folder, the official weights, one table of tolerances."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+SHARED = Path(__file__).parents[2] / "shared"
+
+# The largest absolute difference from a float64 reference that is rounding, for pictures in [0,1].
+TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-6}
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    if not (SHARED / "DESIGN.md").exists():
+        pytest.skip("needs the data in ../shared")
+    return SHARED
+
+
+@pytest.fixture(params=TOLERANCE, ids=str)
+def dtype(request: pytest.FixtureRequest) -> torch.dtype:
+    return request.param
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Tests neither see nor change what the user has downloaded."""
+    os.environ["USRNET_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(scope="session")
+def photo() -> np.ndarray:
+    """The bundled photo, 384×384×3 uint8."""
+    from usrnet import image
+
+    path = Path(image.__file__).parent / "data" / "astronaut.png"
+    return image.read(path).pixels

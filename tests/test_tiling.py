@@ -1,0 +1,22 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from usrnet.tiling import spans, tiles
+
+
+@given(st.integers(1, 3000), st.integers(16, 600), st.integers(0, 80), st.sampled_from([1, 2, 3, 4]))
+def test_weights_sum_to_one_and_spans_lie_inside(length, tile, halo, scale):
+    total = np.zeros(length * scale)
+    for span in spans(length, tile, halo):
+        assert 0 <= span.first <= span.start < span.stop <= span.last <= length
+        assert span.start - span.first == min(halo, span.start)
+        assert span.last - span.stop == min(halo, length - span.stop)
+        total[span.start * scale : span.stop * scale] += span.weights(scale)
+    assert np.abs(total - 1).max() < 1e-6
+
+
+def test_tiles_cover_the_picture_once_row_by_row():
+    plan = list(tiles(100, 300, 64, 8))
+    assert len(plan) == 2 * 5
+    assert [tile.rows.start for tile in plan] == sorted(tile.rows.start for tile in plan)
