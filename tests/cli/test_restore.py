@@ -1,0 +1,128 @@
+"""The command line as a user meets it: real processes, real files."""
+
+import io
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+def usrnet(*arguments: object, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-m", "usrnet", *map(str, arguments)], input=stdin, capture_output=True, timeout=120
+    )
+
+
+def one_sentence(result: subprocess.CompletedProcess[bytes], code: int, *words: str) -> None:
+    text = result.stderr.decode()
+    assert result.returncode == code, text
+    assert "Traceback" not in text
+    assert all(word in text for word in words), text
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    path = tmp_path / "a photo 写.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)).save(path)
+    return path
+
+
+def test_writes_beside_the_input_and_leaves_it_alone_next_time(picture):
+    result = usrnet("restore", picture, "--model", "tv")
+    target = picture.with_name("a photo 写_x2.png")
+    assert result.returncode == 0, result.stderr.decode()
+    assert Image.open(target).size == (60, 40)
+    before = target.stat().st_mtime_ns
+    assert b"already there" in usrnet("restore", picture, "--model", "tv").stderr
+    assert target.stat().st_mtime_ns == before
+    usrnet("restore", picture, "--model", "tv", "--overwrite")
+    assert target.stat().st_mtime_ns > before
+
+
+def test_json_and_a_bad_file_among_good_ones(picture, tmp_path):
+    bad = tmp_path / "bad.png"
+    bad.write_text("no picture")
+    out = tmp_path / "out"
+    result = usrnet("restore", picture, bad, tmp_path / "gone.png", "-o", out, "--model", "tv", "--json")
+    one_sentence(result, 1, "bad.png", "gone.png", "2 of 3 pictures failed")
+    record = json.loads(result.stdout)
+    assert record["input"] == str(picture)
+    assert record["kernel"] == "gaussian:0.7"
+    assert {"output", "scale", "noise_level", "model", "seconds", "peak_mb"} <= record.keys()
+    assert [path.name for path in out.iterdir()] == ["a photo 写_x2.png"]
+
+
+def test_standard_input_and_output(picture):
+    result = usrnet("restore", "-", "--scale", 3, "--model", "tv", stdin=picture.read_bytes())
+    assert result.returncode == 0, result.stderr.decode()
+    assert Image.open(io.BytesIO(result.stdout)).size == (90, 60)
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (["--scale", "5"], ["scale 5", "1, 2, 3 or 4"]),
+        (["--noise", "-1"], ["noise level -1"]),
+        (["--kernel", "gaussian:wide"], ["gaussian:wide"]),
+        (["--kernel", "missing.npy"], ["missing.npy"]),
+        (["--model", "missing.pth"], ["missing.pth"]),
+        (["--device", "cuda:7"], ["not there"]),
+        (["--tile", "3"], ["tile 3"]),
+        (["--precision", "fp8"], ["fp8"]),
+    ],
+)
+def test_wrong_usage_is_one_sentence_and_exit_code_2(picture, options, words):
+    one_sentence(usrnet("restore", picture, *options), 2, *words)
+    assert [path.name for path in picture.parent.iterdir()] == [picture.name]
+
+
+def test_output_is_an_input(picture):
+    one_sentence(usrnet("restore", picture, "-o", picture, "--model", "tv"), 2, "is an input")
+
+
+def test_interrupt_stops_at_once_and_leaves_nothing(tmp_path):
+    path = tmp_path / "large.png"
+    Image.fromarray(np.zeros((1500, 1500, 3), np.uint8)).save(path)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "usrnet", "restore", str(path), "--model", "tv"], stderr=subprocess.PIPE
+    )
+    assert process.stderr is not None
+    process.stderr.readline()  # the line that says the device: the work begins
+    time.sleep(1)
+    process.send_signal(signal.SIGINT)
+    begin = time.monotonic()
+    _, errors = process.communicate(timeout=30)
+    assert time.monotonic() - begin < 5
+    assert process.returncode == 130
+    assert b"Traceback" not in errors
+    assert [path.name for path in tmp_path.iterdir()] == ["large.png"]
+
+
+def test_help_and_import_do_not_load_torch():
+    code = "import sys, usrnet; assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    code = "import sys, usrnet.cli; assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert b"restore" in usrnet("--help").stdout
+
+
+def test_degrade_and_restore_undo_each_other(tmp_path, photo):
+    source = tmp_path / "truth.png"
+    Image.fromarray(photo[:96, :96]).save(source)
+    small = tmp_path / "small.png"
+    result = usrnet("degrade", source, "-o", small, "--scale", 2, "--kernel", "gaussian:1.2", "--noise", 2)
+    assert result.returncode == 0, result.stderr.decode()
+    assert Image.open(small).size == (48, 48)
+    result = usrnet("restore", small, "-o", tmp_path / "out.png", "--kernel", "gaussian:1.2", "--model", "tv")
+    assert result.returncode == 0, result.stderr.decode()
+    from usrnet import metrics
+
+    restored = np.asarray(Image.open(tmp_path / "out.png"))
+    bicubic = np.asarray(Image.open(small).resize((96, 96), Image.Resampling.BICUBIC))
+    assert metrics.psnr(restored, photo[:96, :96], border=8) > metrics.psnr(bicubic, photo[:96, :96], border=8)

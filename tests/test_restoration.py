@@ -1,0 +1,161 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import usrnet
+from usrnet import kernels, metrics
+from usrnet.errors import UsrnetError
+from usrnet.restoration import Restorer, restore
+
+
+@pytest.fixture(scope="module")
+def tiny(shared):
+    return usrnet.load(shared / "weights" / "usrnet_tiny.pth")
+
+
+def shift_between(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The displacement of ``a`` against ``b`` in pixels: the slope of the phase of low frequencies."""
+    window = np.hanning(a.shape[0])[:, None] * np.hanning(a.shape[1])
+    cross = np.fft.fft2((a - a.mean()) * window) * np.conj(np.fft.fft2((b - b.mean()) * window))
+    fy = np.fft.fftfreq(a.shape[0])[:, None] + np.zeros(a.shape)
+    fx = np.fft.fftfreq(a.shape[1]) + np.zeros(a.shape)
+    low = (fy**2 + fx**2 < 0.05**2) & (fy**2 + fx**2 > 0)
+    weight = np.abs(cross[low])
+    design = np.stack([fy[low], fx[low]], 1) * -2 * np.pi
+    normal = design.T @ (weight[:, None] * design)
+    return np.linalg.solve(normal, design.T @ (weight * np.angle(cross[low])))
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("name", ["astronaut", "chelsea", "coffee"])
+def test_output_lies_on_the_input(tiny, scale, name):
+    import skimage.data
+
+    picture = Image.fromarray(getattr(skimage.data, name)()).resize((120, 100), Image.Resampling.BOX)
+    enlarged = picture.resize((120 * scale, 100 * scale), Image.Resampling.BICUBIC)
+    out = restore(picture, model=tiny, scale=scale)
+    shift = shift_between(np.asarray(out.convert("F")), np.asarray(enlarged.convert("F")))
+    assert np.abs(shift).max() < 0.1
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.float64])
+@pytest.mark.parametrize("shape", [(20, 30), (20, 30, 3), (20, 30, 4)])
+def test_the_answer_is_of_the_kind_of_the_question(dtype, shape):
+    rng = np.random.default_rng(0)
+    picture = rng.random(shape)
+    if np.issubdtype(dtype, np.integer):
+        picture = picture * np.iinfo(dtype).max
+    out = restore(picture.astype(dtype), model="tv", scale=2)
+    assert out.dtype == dtype
+    assert out.shape == (40, 60, *shape[2:])
+    assert np.isfinite(out).all()
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "LA"])
+def test_pil_in_pil_out(mode):
+    out = restore(Image.new(mode, (9, 7), 128 if len(mode) == 1 else (128,) * len(mode)), model="tv", scale=3)
+    assert (out.mode, out.size) == (mode, (27, 21))
+    assert abs(int(np.asarray(out).reshape(-1)[0]) - 128) <= 1
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 40), (3, 200), (31, 2)])
+def test_tiny_and_thin_pictures(size):
+    picture = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    for scale in (1, 2, 3, 4):
+        assert restore(picture, model="tv", scale=scale).shape == (scale * size[0], scale * size[1], 3)
+
+
+def test_degrade_then_restore_gains_over_bicubic(tiny, photo):
+    for text in ("gaussian:1.6", "motion:3", "bicubic"):
+        small = usrnet.degrade(photo, text, scale=2, noise_level=2.55, seed=1)
+        bicubic = np.asarray(Image.fromarray(small).resize(photo.shape[1::-1], Image.Resampling.BICUBIC))
+        out = restore(small, model=tiny, scale=2, kernel=text, noise_level=2.55)
+        assert metrics.psnr(out, photo, border=16) > metrics.psnr(bicubic, photo, border=16) + 1
+
+
+@pytest.mark.parametrize("name", ["tv", "tiny"])
+def test_tiles_lose_nothing_and_leave_no_seam(photo, tiny, name):
+    kernel = kernels.parse("motion:5", scale=2)
+    small = usrnet.degrade(photo, kernel, scale=2, noise_level=2.55)
+    model = tiny if name == "tiny" else "tv"
+    options = {"model": model, "scale": 2, "kernel": kernel, "noise_level": 2.55}
+    whole = restore(small, tile="off", **options)
+    tiled = restore(small, tile=64, **options)
+    loss = metrics.psnr(whole, photo, border=8) - metrics.psnr(tiled, photo, border=8)
+    assert abs(loss) < 0.05
+    error = np.abs(tiled.astype(float) - photo).mean(axis=-1)
+    seams = np.zeros(384, bool)
+    for cut in (128, 256):
+        seams[cut - 8 : cut + 8] = True
+    inner = np.zeros(384, bool)
+    inner[24:-24] = True
+    for axis in (0, 1):
+        profile = error.mean(axis=axis)
+        reference = np.abs(whole.astype(float) - photo).mean(axis=-1).mean(axis=axis)
+        excess = (profile - reference)[seams & inner].mean()
+        assert excess < 0.05, "the error along the seams exceeds that of the picture restored at once"
+
+
+def test_progress_counts_tiles():
+    seen = []
+    picture = np.zeros((64, 96, 3), np.uint8)
+    restore(picture, model="tv", scale=1, tile=32, progress=lambda done, total: seen.append((done, total)))
+    assert seen[0] == (0, 6)
+    assert seen[-1] == (6, 6)
+
+
+def test_hidden_colours_do_not_bleed():
+    picture = np.zeros((24, 24, 4), np.uint8)
+    picture[:, 12:] = (200, 200, 200, 255)
+    picture[:, :12] = (255, 0, 0, 0)  # red that nobody should see
+    out = restore(picture, model="tv", scale=2)
+    visible = out[out[..., 3] > 8].astype(int)
+    assert np.abs(visible[:, 0] - visible[:, 1]).max() <= 3
+
+
+def test_matches_the_published_pipeline_on_a_real_picture(shared, tiny):
+    """The published code's result with the same weights, inside the border, to about a grey level."""
+    picture = Image.open(shared / "data" / "real" / "chip.png")
+    for scale, width in ((2, 0.9), (4, 2.2)):
+        kernel = kernels.gaussian(width, scale=scale)
+        out = restore(picture.convert("RGB"), model=tiny, scale=scale, kernel=kernel, noise_level=15)
+        expected = np.asarray(Image.open(shared / "oracle" / f"real_chip_x{scale}.png").convert("RGB"))
+        difference = np.abs(np.asarray(out).astype(int) - expected)[16:-16, 16:-16]
+        assert difference.mean() < 1
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"scale": 5}, "scale 5"),
+        ({"noise_level": -1}, "noise level -1"),
+        ({"noise_level": float("nan")}, "noise level nan"),
+        ({"kernel": "gauss:1"}, "gauss:1"),
+        ({"kernel": np.full((3, 3), np.nan)}, "finite"),
+        ({"tile": "big"}, "tile 'big'"),
+        ({"tile": 3}, "tile 3"),
+        ({"precision": "int8"}, "precision 'int8'"),
+        ({"device": "cuda:9"}, "not there"),
+        ({"device": "tpu"}, "choose auto, cpu or cuda"),
+        ({"model": "nonsense"}, "nonsense"),
+    ],
+)
+def test_wrong_arguments_are_named(options, text):
+    with pytest.raises(UsrnetError, match=text):
+        restore(np.zeros((8, 8, 3), np.uint8), **{"model": "tv", **options})
+
+
+def test_bf16_is_close(tiny, photo):
+    small = usrnet.degrade(photo[:128, :128], "gaussian:1.2", scale=2)
+    exact = restore(small, model=tiny, kernel="gaussian:1.2", precision="fp32")
+    fast = restore(small, model=tiny, kernel="gaussian:1.2", precision="bf16")
+    assert metrics.psnr(fast, exact) > 40
+
+
+def test_a_restorer_serves_many_pictures():
+    restorer = Restorer("tv", scale=2)
+    a, b = np.zeros((8, 9, 3), np.uint8), np.zeros((30, 20), np.uint16)
+    assert restorer(a).shape == (16, 18, 3)
+    assert restorer(b).shape == (60, 40)
+    assert torch.is_inference_mode_enabled() is False
