@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from usrnet import degradation, kernels, metrics
     from usrnet.degradation import degrade
     from usrnet.errors import PictureError, UsrnetError, UsrnetWarning
-    from usrnet.model import USRNet, Unfolding
+    from usrnet.model import Unfolding, USRNet
     from usrnet.restoration import restore
     from usrnet.weights import load
 

@@ -57,9 +57,7 @@ def _bridge(first: Tensor, last: Tensor, rows: int) -> Tensor:
     sides = (1 - ramp) * first[..., [0, -1]] + ramp * last[..., [0, -1]]
     if first.shape[-1] < 3:
         return sides[..., : first.shape[-1]]
-    inner = _harmonic(
-        top=first[..., 1:-1], bottom=last[..., 1:-1], left=sides[..., :1], right=sides[..., 1:]
-    )
+    inner = _harmonic(top=first[..., 1:-1], bottom=last[..., 1:-1], left=sides[..., :1], right=sides[..., 1:])
     return torch.cat((sides[..., :1], inner, sides[..., 1:]), -1)
 
 

@@ -139,7 +139,8 @@ def degrade(
     ``noise_level``: the noise's standard deviation on the 0–255 scale; alpha gets none. The noise depends on
     ``seed`` alone. Raises ``UsrnetError`` for a kernel larger than the picture.
     """
-    from usrnet import image as pictures, kernels
+    from usrnet import image as pictures
+    from usrnet import kernels
 
     check_scale(scale)
     check_noise_level(noise_level)

@@ -22,6 +22,4 @@ def require(module: str, *, extra: str) -> ModuleType:
         return import_module(module)
     except ImportError as error:
         package = module.partition(".")[0]
-        raise UsrnetError(
-            f"this needs {package}, which is not installed: pip install 'usrnet[{extra}]'"
-        ) from error
+        raise UsrnetError(f"this needs {package}, which is not installed: pip install 'usrnet[{extra}]'") from error

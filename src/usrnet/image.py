@@ -4,7 +4,6 @@ In memory a picture is an array H×W (grey), H×W×2 (grey and alpha), H×W×3 o
 Restoring works on its planes: colour H×W×{1,3} and alpha H×W, float32 in [0,1].
 """
 
-import os
 import struct
 import warnings
 import zlib
@@ -13,12 +12,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageCms
 
+from usrnet.atomic import write_bytes
 from usrnet.errors import PictureError, UsrnetError, UsrnetWarning
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm")
@@ -134,7 +133,9 @@ def _read_deep_tiff(data: BytesIO, name: str, max_pixels: int) -> Picture | None
             pixels = page.asarray()
         except ValueError as error:
             if "imagecodecs" in str(error):
-                raise PictureError(f"{name}: its compression needs one more package: pip install imagecodecs") from error
+                raise PictureError(
+                    f"{name}: its compression needs one more package: pip install imagecodecs"
+                ) from error
             raise
         orientation = page.tags.valueof(274, default=1)
         profile = page.tags.valueof(34675)
@@ -213,7 +214,10 @@ def _plain(image: Image.Image) -> Image.Image:
     if image.mode == "CMYK" and (profile := image.info.get("icc_profile")):
         try:
             converted = ImageCms.profileToProfile(
-                image, ImageCms.ImageCmsProfile(BytesIO(profile)), ImageCms.createProfile("sRGB"), outputMode="RGB"
+                image,
+                ImageCms.ImageCmsProfile(BytesIO(profile)),
+                ImageCms.createProfile("sRGB"),
+                outputMode="RGB",
             )
             if converted is not None:
                 return converted
@@ -317,24 +321,14 @@ def write(target: Path | BinaryIO, picture: Picture, *, format: str | None = Non
         return
     kind = format or FORMATS.get(target.suffix.lower())
     if kind is None:
-        raise PictureError(f"{target}: cannot write {target.suffix or 'a file without suffix'}: use {', '.join(FORMATS)}")
+        raise PictureError(
+            f"{target}: cannot write {target.suffix or 'a file without suffix'}: use {', '.join(FORMATS)}"
+        )
     encoded = _encode(picture, kind, str(target))
-    temporary = None
     try:
-        with NamedTemporaryFile(dir=target.parent, prefix=f".{target.stem[:40]}.", suffix=".part", delete=False) as file:
-            temporary = Path(file.name)
-            file.write(encoded)
-            file.flush()
-            os.fsync(file.fileno())
-        mask = os.umask(0)
-        os.umask(mask)
-        temporary.chmod(0o666 & ~mask)  # a temporary file is private, a picture is as the user wants files to be
-        temporary.replace(target)
+        write_bytes(target, encoded)
     except OSError as error:
         raise PictureError(f"{target}: cannot be written ({error.strerror or error})") from error
-    finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
 
 
 def _encode(picture: Picture, kind: str, name: str) -> bytes:

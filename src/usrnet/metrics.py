@@ -54,6 +54,8 @@ def _prepare(a: np.ndarray, b: np.ndarray, border: int, y: bool) -> tuple[np.nda
         values = values if values.ndim == 3 else values[..., None]
         if y and values.shape[-1] == 3:
             values = rgb_to_y(values)
+            if picture.dtype.kind != "f":
+                values = values.round()  # as MATLAB's rgb2ycbcr of integers, which the field's numbers come from
         return values[border : values.shape[0] - border, border : values.shape[1] - border]
 
     return prepare(a), prepare(b)

@@ -32,7 +32,7 @@ def find_pictures(inputs: Iterable[str], *, recursive: bool = False) -> list[tup
             files = sorted(file for file in walk if _is_picture(file))
             root = path
         elif has_magic(text) and not path.exists():
-            files = sorted(file for file in map(Path, glob(text, recursive=True)) if _is_picture(file))
+            files = sorted(file for file in map(Path, glob(text, recursive=True)) if _is_picture(file))  # noqa: PTH207
             root = None
         else:
             files, root = [path], None

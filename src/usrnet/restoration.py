@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from usrnet import image as pictures, kernels
+from usrnet import image as pictures
+from usrnet import kernels
 from usrnet.boundary import extend, extended_length
 from usrnet.degradation import check_noise_level, check_scale
 from usrnet.device import choose_device
@@ -71,7 +72,13 @@ def restore(
     """
     source = pictures.from_any(image)
     restorer = Restorer(
-        model, scale=scale, kernel=kernel, noise_level=noise_level, tile=tile, precision=precision, device=device
+        model,
+        scale=scale,
+        kernel=kernel,
+        noise_level=noise_level,
+        tile=tile,
+        precision=precision,
+        device=device,
     )
     return pictures.to_any(restorer(source.pixels, progress=progress), like=image)
 

@@ -7,6 +7,7 @@ of all tiles sum to one everywhere.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -50,10 +51,17 @@ def spans(length: int, tile: int, halo: int) -> list[Span]:
     count = max(1, min(-(-length // tile), length // (4 * SEAM)))
     cuts = [round(i * length / count) for i in range(count + 1)]
     result = []
-    for a, b in zip(cuts, cuts[1:], strict=False):
+    for a, b in pairwise(cuts):
         start, stop = max(0, a - SEAM) if a else 0, min(length, b + SEAM) if b < length else length
         result.append(
-            Span(max(0, start - halo), start, stop, min(length, stop + halo), fade_in=a > 0, fade_out=b < length)
+            Span(
+                max(0, start - halo),
+                start,
+                stop,
+                min(length, stop + halo),
+                fade_in=a > 0,
+                fade_out=b < length,
+            )
         )
     return result
 

@@ -39,7 +39,12 @@ def test_gradients(scale):
     def random(*shape: int) -> torch.Tensor:
         return torch.rand(*shape, generator=rng, dtype=torch.float64).requires_grad_()
 
-    x, y, kernel, alpha = random(1, 2, 4 * scale, 3 * scale), random(1, 2, 4, 3), random(1, 1, 3, 2), random(1, 1, 1, 1)
+    x, y, kernel, alpha = (
+        random(1, 2, 4 * scale, 3 * scale),
+        random(1, 2, 4, 3),
+        random(1, 1, 3, 2),
+        random(1, 1, 1, 1),
+    )
     assert torch.autograd.gradcheck(lambda *a: data_step(*a, scale), (x, y, kernel, alpha + 0.1))
 
 

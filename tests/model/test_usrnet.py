@@ -45,7 +45,9 @@ def test_prior_and_hyper_parameters_alone(shared):
         assert np.allclose(both.numpy(), hyper[f"s{scale}"], rtol=1e-5, atol=1e-7)
 
 
-@pytest.mark.parametrize(("name", "file", "count"), [("usrnet", "full", 17_016_016), ("usrnet-tiny", "tiny", 590_332)])
+@pytest.mark.parametrize(
+    ("name", "file", "count"), [("usrnet", "full", 17_016_016), ("usrnet-tiny", "tiny", 590_332)]
+)
 def test_state_dict_is_the_published_one(shared, name, file, count):
     model = USRNet(CONFIGS[name])
     shapes = {key: list(value.shape) for key, value in model.state_dict().items()}

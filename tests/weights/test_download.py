@@ -89,9 +89,7 @@ def official(server: Server, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     data = small_file(tmp_path, SMALL)
     (tmp_path / "reference").write_bytes(data)
     known = download.file_sha256(tmp_path / "reference")
-    table = tuple(
-        replace(model, sha256=known if model.name == "usrnet-tiny" else None) for model in registry._FIXED
-    )
+    table = tuple(replace(model, sha256=known if model.name == "usrnet-tiny" else None) for model in registry._FIXED)
     monkeypatch.setattr(registry, "_FIXED", table)
     for name in ("usrnet", "usrnet-tiny"):
         monkeypatch.setitem(CONFIGS, name, SMALL)
@@ -161,9 +159,7 @@ def test_cut_connection(server: Server, official: bytes, home: Path, name: str) 
     refused(name, home, "the connection was cut")
 
 
-def test_wrong_structure_where_no_hash_is_known(
-    server: Server, official: bytes, home: Path, tmp_path: Path
-) -> None:
+def test_wrong_structure_where_no_hash_is_known(server: Server, official: bytes, home: Path, tmp_path: Path) -> None:
     server.files["usrnet.pth"] = small_file(tmp_path, OTHER)
     refused("usrnet", home, "not the published one")
     server.files["usrnet.pth"] = b"<html>log in first</html>"
@@ -187,9 +183,7 @@ def test_mirror_that_is_no_address(monkeypatch: pytest.MonkeyPatch, home: Path) 
     refused("usrnet-tiny", home, "not an address")
 
 
-def test_failure_is_tried_again(
-    server: Server, official: bytes, home: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_failure_is_tried_again(server: Server, official: bytes, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(download, "RETRIES", 1)
     monkeypatch.setattr("time.sleep", lambda seconds: setattr(server, "cut", False))
     server.cut = True
@@ -214,9 +208,7 @@ def test_file_put_by_hand_needs_no_server(official: bytes, home: Path, server: S
 
 
 @pytest.mark.parametrize("name", ["usrnet-tiny", "usrnet"])
-def test_wrong_file_put_by_hand(
-    name: str, official: bytes, home: Path, tmp_path: Path, server: Server
-) -> None:
+def test_wrong_file_put_by_hand(name: str, official: bytes, home: Path, tmp_path: Path, server: Server) -> None:
     home.mkdir()
     file = home / f"{name.replace('-', '_')}.pth"
     file.write_bytes(small_file(tmp_path, OTHER))

@@ -131,17 +131,13 @@ WRAPPERS: dict[str, Callable[[Weights], object]] = {
 
 
 @pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS.keys())
-def test_wrappers_of_other_programs(
-    tmp_path: Path, weights: Weights, wrap: Callable[[Weights], object]
-) -> None:
+def test_wrappers_of_other_programs(tmp_path: Path, weights: Weights, wrap: Callable[[Weights], object]) -> None:
     assert_equal(load(write(wrap(weights), tmp_path / "w.pth")), weights)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
-def test_other_float_types_become_float32(
-    tmp_path: Path, weights: Weights, dtype: torch.dtype, suffix: str
-) -> None:
+def test_other_float_types_become_float32(tmp_path: Path, weights: Weights, dtype: torch.dtype, suffix: str) -> None:
     stored = {name: value.to(dtype) for name, value in weights.items()}
     assert_equal(load(write(stored, tmp_path / f"w{suffix}")), stored)
 
@@ -359,9 +355,7 @@ def test_default_without_packaged_weights_is_tv(monkeypatch: pytest.MonkeyPatch,
     assert describe("default").where == "built in"
 
 
-def test_default_with_packaged_weights(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, weights: Weights
-) -> None:
+def test_default_with_packaged_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, weights: Weights) -> None:
     monkeypatch.setattr(registry, "DEFAULT_FILE", write(weights, tmp_path / "default.safetensors"))
     assert_equal(load("default"), weights)
     assert describe("default").where == "packaged"
@@ -388,9 +382,7 @@ def test_save_and_load(tmp_path: Path, suffix: str) -> None:
 
 
 def test_metadata_of_safetensors(tmp_path: Path) -> None:
-    file = save(
-        USRNet(SMALL), tmp_path / "w.safetensors", metadata={"description": "σ up to 25", "steps": "9"}
-    )
+    file = save(USRNet(SMALL), tmp_path / "w.safetensors", metadata={"description": "σ up to 25", "steps": "9"})
     info = describe(file)
     assert dict(info.metadata) == {"format": "pt", "description": "σ up to 25", "steps": "9"}
     assert info.config == SMALL

@@ -16,9 +16,7 @@ def test_names_are_those_of_the_contract() -> None:
     assert tuple(registry.known_models()) == registry.names()
 
 
-def test_default_says_that_it_is_tv_without_packaged_weights(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_default_says_that_it_is_tv_without_packaged_weights(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(registry, "DEFAULT_FILE", tmp_path / "default.safetensors")
     assert "tv" in registry.default_model().summary
     assert registry.default_model().parameters == 0

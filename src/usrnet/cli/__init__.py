@@ -70,7 +70,7 @@ def main() -> None:
         sys.exit(FAILED)
 
 
-def _show_note(message, category, filename, lineno, file=None, line=None) -> None:  # noqa: ANN001
+def _show_note(message, category, filename, lineno, file=None, line=None) -> None:
     if issubclass(category, UsrnetWarning):
         print(f"note: {message}", file=sys.stderr)
     elif "--debug" in sys.argv:

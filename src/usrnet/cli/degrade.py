@@ -17,7 +17,8 @@ def degrade(
     """Blur a picture with a kernel, keep every s-th pixel and add noise: y = (x ⊗ k)↓s + n."""
     from dataclasses import replace
 
-    from usrnet import degrade as degrade_picture, image
+    from usrnet import degrade as degrade_picture
+    from usrnet import image
     from usrnet.errors import UsrnetError
 
     if output.exists() and source.exists() and output.samefile(source):

@@ -29,9 +29,7 @@ def list_models(as_json: Json = False) -> None:
 
     table = Table(box=None, pad_edge=False)
     for column in ("name", "what", "parameters", "where"):
-        table.add_column(
-            column, justify="right" if column == "parameters" else "left", no_wrap=column != "what"
-        )
+        table.add_column(column, justify="right" if column == "parameters" else "left", no_wrap=column != "what")
     for row in rows:
         table.add_row(row["name"], row["what"], f"{row['parameters']:,}", row["where"])
     Console().print(table)
@@ -68,9 +66,7 @@ def info(
 
 @app.command()
 def download(
-    names: Annotated[
-        list[str] | None, typer.Argument(help="Which; all official ones if none is given.")
-    ] = None,
+    names: Annotated[list[str] | None, typer.Argument(help="Which; all official ones if none is given.")] = None,
 ) -> None:
     """Fetch official weights into the cache ($USRNET_HOME), or check those that are there."""
     from usrnet.weights import registry
@@ -95,9 +91,7 @@ def download(
 @app.command()
 def convert(
     source: Annotated[Path, typer.Argument(metavar="IN", help="The weight file to read.")],
-    target: Annotated[
-        Path, typer.Argument(metavar="OUT", help="The file to write; its suffix names the format.")
-    ],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write; its suffix names the format.")],
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace OUT if it exists.")] = False,
 ) -> None:
     """Rewrite weights as .safetensors or .pth; every number stays the same."""

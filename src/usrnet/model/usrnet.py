@@ -35,15 +35,10 @@ class Unfolding(nn.Module):
         N×1×1×1, the noise's standard deviation in [0,1]. Returns N×3×sh×sw, not clipped.
         Raises ``UsrnetError`` when the kernel is larger than the enlarged picture.
         """
-        x = None
-        for _, x in self.iterate(y, kernel, scale, sigma):
-            pass
-        assert x is not None
+        *_, (_, x) = self.iterate(y, kernel, scale, sigma)
         return x
 
-    def iterate(
-        self, y: Tensor, kernel: Tensor, scale: int, sigma: Tensor
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    def iterate(self, y: Tensor, kernel: Tensor, scale: int, sigma: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield ``(z_k, x_k)`` for k = 1..K; arguments as for ``forward``."""
         _check_shapes(y, kernel, scale, sigma)
         # α spans six decades and the data step divides by it: never in reduced precision.

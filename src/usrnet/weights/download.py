@@ -124,9 +124,7 @@ def _download(model: KnownModel, path: Path, *, base: str) -> None:
             _check_structure(model, Path(output_file))
 
     base = base if base.endswith("/") else base + "/"
-    cache = pooch.create(
-        path=path.parent, base_url=base, registry={path.name: model.sha256}, retry_if_failed=RETRIES
-    )
+    cache = pooch.create(path=path.parent, base_url=base, registry={path.name: model.sha256}, retry_if_failed=RETRIES)
     try:
         # Any, because pooch types its downloaders with other argument names than its own ones have.
         cache.fetch(path.name, downloader=cast(Any, checked))

@@ -8,7 +8,6 @@ the name.
 import io
 import os
 import re
-import secrets
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -22,6 +21,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from usrnet.atomic import write_bytes
 from usrnet.errors import UsrnetError, UsrnetWarning
 from usrnet.model import Config, USRNet
 
@@ -35,9 +35,7 @@ _WRAPPERS = (
     "params_ema", "ema", "model_ema", "params", "state_dict", "model_state_dict", "model", "net", "generator",
 )  # fmt: skip
 
-_USRNET_NAME = re.compile(
-    r"(?P<prefix>(?:.*\.)?)(?P<name>p\.m_(?:head|down\d|body|up\d|tail)\..+|h\.mlp\.\d+\.\w+)"
-)
+_USRNET_NAME = re.compile(r"(?P<prefix>(?:.*\.)?)(?P<name>p\.m_(?:head|down\d|body|up\d|tail)\..+|h\.mlp\.\d+\.\w+)")
 
 Tensors = dict[str, Tensor]
 
@@ -185,8 +183,7 @@ def _only_prefix(prefixes: Counter[str], path: Path) -> str:
     if len(averaged) == 1:
         return averaged[0]
     raise UsrnetError(
-        f"{path} holds several models, under {_few(repr(prefix) for prefix in prefixes)}: save the "
-        "wanted one alone"
+        f"{path} holds several models, under {_few(repr(prefix) for prefix in prefixes)}: save the wanted one alone"
     )
 
 
@@ -288,9 +285,7 @@ def save(
     return _write(tensors, Path(path), metadata=metadata or {}, overwrite=overwrite)
 
 
-def convert(
-    source: str | os.PathLike[str], target: str | os.PathLike[str], *, overwrite: bool = False
-) -> Path:
+def convert(source: str | os.PathLike[str], target: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
     """Write the weights of one file in the format of another suffix; every tensor stays equal bit by bit.
 
     Wrappers and prefixes such as ``module.`` are dropped. Raises as :func:`read` and :func:`save`.
@@ -313,8 +308,7 @@ def weight_file(path: Path) -> Path:
         raise UsrnetError(f"the folder {path} holds no weight file ({', '.join(SUFFIXES)})")
     if len(found) > 1:
         raise UsrnetError(
-            f"the folder {path} holds several weight files, "
-            f"{_few(file.name for file in found)}: name one of them"
+            f"the folder {path} holds several weight files, {_few(file.name for file in found)}: name one of them"
         )
     return found[0]
 
@@ -360,15 +354,7 @@ def _torch_bytes(tensors: Tensors) -> bytes:
 
 
 def _atomically(path: Path, content: Callable[[], bytes]) -> None:
-    """Write under a temporary name beside the target, then rename, so that no reader sees half a file."""
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
-        with part.open("xb") as file:
-            file.write(content())
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        write_bytes(path, content())
     except OSError as error:
         raise UsrnetError(f"cannot write {path}: {error.strerror}") from error
-    finally:
-        part.unlink(missing_ok=True)

@@ -36,9 +36,7 @@ class KnownModel:
     source: str = "this package"
 
 
-def _official(
-    name: str, file: str, summary: str, *, parameters: int, sha256: str | None = None
-) -> KnownModel:
+def _official(name: str, file: str, summary: str, *, parameters: int, sha256: str | None = None) -> KnownModel:
     return KnownModel(
         name=name,
         summary=summary,
