@@ -127,7 +127,8 @@ class Restorer:
         """H×W×3 float32 → sH×sW×3 float32."""
         height, width, channels = colour.shape
         s = self.scale
-        plan = list(tiles(height, width, *self._tile_and_halo(height, width)))
+        grid = 8 // math.gcd(8, s)  # the prior's blocks are 8×8 enlarged pixels
+        plan = list(tiles(height, width, *self._tile_and_halo(height, width), grid))
         whole = torch.from_numpy(np.ascontiguousarray(colour.transpose(2, 0, 1)))
         result = np.zeros((s * height, s * width, channels), np.float32)
         for done, tile in enumerate(plan):

@@ -43,8 +43,11 @@ class Tile:
     columns: Span
 
 
-def spans(length: int, tile: int, halo: int) -> list[Span]:
+def spans(length: int, tile: int, halo: int, grid: int = 1) -> list[Span]:
     """Cut ``length`` pixels into equal parts of at most ``tile`` pixels, plus halo and seam.
+
+    What is computed starts at a multiple of ``grid``: a prior that halves the picture a few times gives the same
+    answer only where its blocks lie the same.
 
     Parts are kept no shorter than a seam and as equal as they can be, so that one FFT size serves them all.
     """
@@ -55,7 +58,7 @@ def spans(length: int, tile: int, halo: int) -> list[Span]:
         start, stop = max(0, a - SEAM) if a else 0, min(length, b + SEAM) if b < length else length
         result.append(
             Span(
-                max(0, start - halo),
+                max(0, start - halo) // grid * grid,
                 start,
                 stop,
                 min(length, stop + halo),
@@ -66,9 +69,9 @@ def spans(length: int, tile: int, halo: int) -> list[Span]:
     return result
 
 
-def tiles(height: int, width: int, tile: int, halo: int) -> Iterator[Tile]:
-    """The tiles of a picture, row by row."""
-    columns = spans(width, tile, halo)
-    for row in spans(height, tile, halo):
+def tiles(height: int, width: int, tile: int, halo: int, grid: int = 1) -> Iterator[Tile]:
+    """The tiles of a picture, row by row; arguments as for ``spans``."""
+    columns = spans(width, tile, halo, grid)
+    for row in spans(height, tile, halo, grid):
         for column in columns:
             yield Tile(row, column)

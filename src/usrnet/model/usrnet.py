@@ -78,7 +78,7 @@ class USRNet(Unfolding):
 
 def total_variation(n_iter: int = 24) -> Unfolding:
     """The model-based baseline ``tv``: total variation with the analytic schedule, no weights."""
-    return Unfolding(TotalVariation(), HalfQuadraticSchedule(n_iter, mu=(0.1, 1000.0), weight=0.5))
+    return Unfolding(TotalVariation(), HalfQuadraticSchedule(n_iter, mu=(0.1, 1000.0), weight=5.0))
 
 
 def _check_shapes(y: Tensor, kernel: Tensor, scale: int, sigma: Tensor) -> None:
