@@ -12,7 +12,8 @@ from usrnet.degradation import degrade
 from usrnet.restoration import restore
 
 SCALE = 2
-KERNEL = "motion:7"
+KERNEL = "motion:3"
+MARGIN = 12  # pixels of the small picture, cut off because the blur wraps around there
 NOISE_LEVEL = 2.55
 
 
@@ -32,7 +33,8 @@ def run_demo(folder: Path, *, model: str = "default") -> Demo:
     with as_file(files("usrnet") / "data" / "astronaut.png") as path:
         truth = image.read(path).pixels
     kernel = kernels.parse(KERNEL, scale=SCALE)
-    before = degrade(truth, kernel, scale=SCALE, noise_level=NOISE_LEVEL)
+    before = degrade(truth, kernel, scale=SCALE, noise_level=NOISE_LEVEL)[MARGIN:-MARGIN, MARGIN:-MARGIN]
+    truth = truth[SCALE * MARGIN : -SCALE * MARGIN, SCALE * MARGIN : -SCALE * MARGIN]
     after = restore(before, model=model, scale=SCALE, kernel=kernel, noise_level=NOISE_LEVEL)
     height, width = truth.shape[:2]
     bicubic = np.asarray(Image.fromarray(before).resize((width, height), Image.Resampling.BICUBIC))

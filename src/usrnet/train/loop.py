@@ -1,0 +1,269 @@
+"""The training loop: from sharp patches to weights, to be read from top to bottom."""
+
+import json
+import math
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from copy import deepcopy
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from usrnet import weights
+from usrnet.atomic import write_bytes
+from usrnet.errors import UsrnetError
+from usrnet.model import USRNet
+from usrnet.train import checkpoint
+from usrnet.train.config import Optimiser, Run, Schedule, TrainConfig
+from usrnet.train.config import validate as validate_config
+from usrnet.train.logs import Logs
+from usrnet.train.optimisers import make_optimiser
+from usrnet.train.photos import list_photos, open_photos
+from usrnet.train.start import start_as_identity
+from usrnet.train.synthesis import Synthesis
+from usrnet.train.validation import all_finite, make_cases, photos_of, save_pictures, validate
+
+# What may differ between a run and its continuation: none of it changes what a step computes.
+MAY_CHANGE = ("run.accelerator", "run.devices", "run.strategy", "run.compile", "run.log_every", "run.checkpoint_every",
+              "run.keep", "run.output", "schedule.steps", "data.resident", "data.workers", "validation")  # fmt: skip
+
+
+def train(config: TrainConfig, *, resume: bool = False) -> Path:
+    """Train as ``config`` says; returns the folder of the run, with ``best.safetensors`` and ``last.safetensors``.
+
+    Raises ``UsrnetError`` before the first step for what cannot work, and when the loss is no longer finite.
+    """
+    fabric = launch(config.run)
+    folder = Path(config.run.output)
+    state = open_run(folder, config, resume=resume, create=fabric.is_global_zero)
+    fabric.barrier()
+
+    held_out, listing = photos_of(config.validation, list_photos(config.data.folders, config.data.patch))
+    photos = open_photos(listing, fabric.device, resident=config.data.resident, workers=config.data.workers)
+    synthesis = Synthesis(config, photos, listing.weights, fabric.device)
+    cases = make_cases(config.validation, held_out) if fabric.is_global_zero else []
+    size, parts = share_of(config, fabric)
+
+    model = initial_model(config)
+    average = deepcopy(model).requires_grad_(False).to(fabric.device)
+    step, best = 0, -math.inf
+    if state is not None:
+        model.load_state_dict(state["model"])
+        average.load_state_dict(state["average"])
+        step, best = state["step"], state["best"]
+    model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    optimiser = make_optimiser(model, config.optimiser)
+    network, optimiser = fabric.setup(torch.compile(model) if config.run.compile else model, optimiser)
+    if state is not None:
+        optimiser.load_state_dict(state["optimiser"])
+
+    def save() -> None:
+        if not (fabric.is_global_zero and all_finite(model)):
+            return
+        content = {"model": model.state_dict(), "average": average.state_dict(), "step": step, "best": best,
+                   "optimiser": optimiser.state_dict(), "config": config.model_dump(mode="json")}  # fmt: skip
+        checkpoint.save(folder / "checkpoints", content, keep=config.run.keep)
+        export(average, folder / "last.safetensors", config, step)
+
+    batches = synthesis.batches(range(step, config.schedule.steps), parts, size)
+    logs = Logs(folder, step=step, steps=config.schedule.steps, active=fabric.is_global_zero)
+    losses: list[Tensor] = []
+    waiting, begin = 0.0, time.perf_counter()
+    with logs, stop_requests() as stop_requested:
+        logs.say(f"{fabric.world_size} × {fabric.device.type}, {len(listing.files)} photos, from step {step}")
+        while step < config.schedule.steps:
+            rate = learning_rate(config.schedule, step) * config.optimiser.lr
+            for group in optimiser.param_groups:
+                group["lr"] = rate * group.get("lr_factor", 1.0)
+
+            total = torch.zeros((), device=fabric.device)
+            for part in parts:
+                asked = time.perf_counter()
+                batch = next(batches)
+                waiting += time.perf_counter() - asked
+                with fabric.no_backward_sync(network, enabled=part != parts[-1]):
+                    with torch.autocast(fabric.device.type, torch.bfloat16, enabled=config.run.precision == "bf16"):
+                        restored = network(batch.y, batch.kernel, batch.scale, batch.sigma)
+                    loss = LOSSES[config.optimiser.loss](restored, batch.sharp) / len(parts)
+                    fabric.backward(loss)
+                total += loss.detach()
+            norm = clip_gradients(model, config.optimiser)
+            optimiser.step()
+            optimiser.zero_grad()
+            step += 1
+            update_average(average, model, config.optimiser.ema, step)
+            losses.append(total)
+
+            last = step == config.schedule.steps
+            stopping = stop_requested()
+            if step % config.run.log_every == 0 or last or stopping:
+                mean = float(fabric.all_reduce(torch.stack(losses).mean(), reduce_op="mean"))  # pyright: ignore[reportArgumentType]
+                if not math.isfinite(mean):
+                    raise UsrnetError(non_finite(folder, step))
+                seconds = time.perf_counter() - begin
+                rate_of_samples = len(losses) * config.data.batch / seconds
+                logs.write(step, loss=mean, lr=rate, gradient_norm=float(norm),
+                           samples_per_second=rate_of_samples, waiting=waiting / seconds)  # fmt: skip
+                losses, waiting, begin = [], 0.0, time.perf_counter()
+            if step % config.validation.every == 0 or last:
+                if fabric.is_global_zero and all_finite(average):
+                    psnr, pictures = validate(average, cases)
+                    logs.write(step, psnr=psnr)
+                    logs.pictures(step, pictures)
+                    save_pictures(pictures, folder / "samples")
+                    if psnr > best:
+                        best = psnr
+                        export(average, folder / "best.safetensors", config, step, psnr)
+                fabric.barrier()
+                begin = time.perf_counter()
+            if step % config.run.checkpoint_every == 0 or last or stopping:
+                if losses and not torch.stack(losses).isfinite().all():
+                    raise UsrnetError(non_finite(folder, step))
+                save()
+            if stopping and not last:
+                logs.say(f"stopped at step {step}, saved; --resume goes on from there")
+                break
+    return folder
+
+
+def launch(run: Run) -> Fabric:
+    """The devices of the run; under ``torchrun`` this joins the other processes."""
+    try:
+        fabric = Fabric(
+            accelerator=run.accelerator,
+            devices=run.devices or ("auto" if run.accelerator != "cpu" else 1),
+            strategy=run.strategy,
+            precision="32-true",  # Fabric's bf16 would round the pictures; only the prior may
+        )
+        fabric.launch()
+    except (RuntimeError, ValueError) as error:
+        raise UsrnetError(f"run.accelerator = {run.accelerator}, run.devices = {run.devices}: {error}") from error
+    return fabric
+
+
+def share_of(config: TrainConfig, fabric: Fabric) -> tuple[int, range]:
+    """The size of the parts of a global batch, and the parts that this process makes."""
+    batch, world = config.data.batch, fabric.world_size
+    size = config.data.micro or batch // world
+    if batch % world or size == 0 or (batch // size) % world:
+        raise UsrnetError(f"data.batch = {batch} cannot be shared by {world} processes in parts of {size}")
+    count = batch // size // world
+    return size, range(fabric.global_rank * count, (fabric.global_rank + 1) * count)
+
+
+def initial_model(config: TrainConfig) -> USRNet:
+    """The model at step 0: the identity start, or the weights that ``model.init`` names."""
+    sizes = config.model.sizes()
+    if config.model.init == "identity":
+        model = USRNet(sizes)
+        start_as_identity(model, config.run.seed)
+        return model
+    model = weights.load(config.model.init)
+    if not isinstance(model, USRNet):
+        raise UsrnetError(f"model.init = {config.model.init!r} has no weights that could be trained")
+    if model.config != sizes:
+        raise UsrnetError(
+            f"model.init = {config.model.init!r} has other sizes than {config.model.architecture}: "
+            f"{asdict(model.config)} instead of {asdict(sizes)}"
+        )
+    return model.train().requires_grad_(True)
+
+
+LOSSES = {"l1": F.l1_loss, "l2": F.mse_loss}
+
+
+def learning_rate(schedule: Schedule, step: int) -> float:
+    """The learning rate of ``step`` (from 0) as a share of the largest one."""
+    warm = min(1.0, (step + 1) / schedule.warmup) if schedule.warmup else 1.0
+    progress = step / schedule.steps
+    if schedule.kind == "halving":
+        return warm * 0.5 ** (step // schedule.halve_every)
+    if schedule.kind == "cosine":
+        return warm * 0.5 * (1 + math.cos(math.pi * progress))
+    return warm * min(1.0, (1 - progress) / schedule.decay) if schedule.decay else warm
+
+
+def clip_gradients(model: nn.Module, options: Optimiser) -> Tensor:
+    """Scale all gradients down to the norm ``clip``, if there is one; returns the norm they had."""
+    return nn.utils.clip_grad_norm_(model.parameters(), options.clip or math.inf)
+
+
+@torch.no_grad()
+def update_average(average: nn.Module, model: nn.Module, decay: float, step: int) -> None:
+    """Exponential moving average of the weights; early on over fewer steps, or it would remember the start."""
+    decay = min(decay, step / (step + 9))
+    torch._foreach_lerp_(list(average.parameters()), [p.detach() for p in model.parameters()], 1 - decay)
+
+
+def open_run(folder: Path, config: TrainConfig, *, resume: bool, create: bool) -> dict[str, Any] | None:
+    """The checkpoint to go on from, or None for a new run, whose folder is made.
+
+    Raises ``UsrnetError`` when the folder holds another run, or one that was made with other settings.
+    """
+    kept = folder / "config.json"
+    if not resume:
+        if kept.exists() and create:
+            raise UsrnetError(f"{folder} holds a run already: --resume goes on with it, or choose another run.output")
+        if create:
+            folder.mkdir(parents=True, exist_ok=True)
+            write_bytes(kept, json.dumps(config.model_dump(mode="json"), indent=2).encode())
+        return None
+    state = checkpoint.load_latest(folder / "checkpoints")
+    before = flatten(validate_config(state["config"], str(folder)).model_dump(mode="json"))
+    now = flatten(config.model_dump(mode="json"))
+    changed = [key for key in now if now[key] != before[key] and not key.startswith(MAY_CHANGE)]
+    if changed:
+        listed = ", ".join(f"{key} = {now[key]} (was {before[key]})" for key in changed)
+        raise UsrnetError(f"{folder} was trained with other settings: {listed}; choose another run.output")
+    if create:
+        write_bytes(kept, json.dumps(config.model_dump(mode="json"), indent=2).encode())
+    return state
+
+
+def flatten(tree: dict[str, Any]) -> dict[str, Any]:
+    """``{"a": {"b": 1}}`` as ``{"a.b": 1}``."""
+    return {f"{section}.{key}": value for section, values in tree.items() for key, value in values.items()}
+
+
+def export(model: nn.Module, path: Path, config: TrainConfig, step: int, psnr: float | None = None) -> None:
+    """The averaged weights as a file that ``usrnet restore --model`` takes, with how they were made."""
+    metadata = {"architecture": config.model.architecture, "steps": str(step), "config": config.model_dump_json()}
+    if psnr is not None:
+        metadata["validation_psnr"] = f"{psnr:.3f}"
+    weights.save(model, path, metadata=metadata, overwrite=True)
+
+
+def non_finite(folder: Path, step: int) -> str:
+    return (
+        f"the loss is not finite any more at step {step}; the last good checkpoint is in {folder / 'checkpoints'}: "
+        "resume from it with a smaller optimiser.lr or with optimiser.clip"
+    )
+
+
+@contextmanager
+def stop_requests() -> Iterator[Any]:
+    """Ctrl-C and SIGTERM ask the loop to save and stop after the step; a second Ctrl-C stops at once."""
+    asked = False
+
+    def ask(number: int, frame: Any) -> None:
+        nonlocal asked
+        if asked:
+            raise KeyboardInterrupt
+        asked = True
+
+    try:
+        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    except ValueError:  # not in the main thread: the caller deals with signals
+        before = {}
+    try:
+        yield lambda: asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
