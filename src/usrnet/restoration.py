@@ -8,9 +8,10 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
@@ -24,7 +25,7 @@ from usrnet.boundary import extend, extended_length
 from usrnet.degradation import check_noise_level, check_scale
 from usrnet.device import choose_device
 from usrnet.errors import UsrnetError
-from usrnet.tiling import tiles
+from usrnet.tiling import spans
 from usrnet.weights import load
 
 if TYPE_CHECKING:
@@ -113,38 +114,52 @@ class Restorer:
     def __call__(self, pixels: np.ndarray, *, progress: Progress | None = None) -> np.ndarray:
         """Restore an array H×W, H×W×2, H×W×3 or H×W×4 (grey or colour, with or without alpha)."""
         planes = pictures.split(pixels)
-        colour = planes.colour
+        colour, alpha = planes.colour, None
         if planes.alpha is not None:
             colour = pictures.bleed(colour, planes.alpha)
+            alpha = pictures.upscale_alpha(planes.alpha, self.scale)
         grey = colour.shape[-1] == 1
-        restored = self._colour(np.repeat(colour, 3, axis=-1) if grey else colour, progress)
         if grey:
-            restored = restored.mean(axis=-1, keepdims=True)
-        alpha = None if planes.alpha is None else pictures.upscale_alpha(planes.alpha, self.scale)
-        return pictures.join(restored, alpha, like=pixels)
+            colour = np.repeat(colour, 3, axis=-1)
+        height, width = (self.scale * length for length in pixels.shape[:2])
+        result = np.empty((height, width, *pixels.shape[2:]), pixels.dtype)
+        for top, strip in self._strips(colour, progress):
+            rows = slice(top, top + strip.shape[0])
+            strip = strip.mean(axis=-1, keepdims=True) if grey else strip
+            result[rows] = pictures.join(strip, None if alpha is None else alpha[rows], like=pixels)
+        return result
 
-    def _colour(self, colour: np.ndarray, progress: Progress | None) -> np.ndarray:
-        """H×W×3 float32 → sH×sW×3 float32."""
+    def _strips(self, colour: np.ndarray, progress: Progress | None) -> Iterator[tuple[int, np.ndarray]]:
+        """H×W×3 float32 → strips of the enlarged picture from top to bottom, each with its first row.
+
+        A strip is given away as soon as its tiles are done, so that floats are kept of one row of tiles only.
+        """
         height, width, channels = colour.shape
         s = self.scale
         grid = 8 // math.gcd(8, s)  # the prior's blocks are 8×8 enlarged pixels
-        plan = list(tiles(height, width, *self._tile_and_halo(height, width), grid))
+        tile, halo = self._tile_and_halo(height, width)
+        rows, columns = spans(height, tile, halo, grid), spans(width, tile, halo, grid)
         whole = torch.from_numpy(np.ascontiguousarray(colour.transpose(2, 0, 1)))
-        result = np.zeros((s * height, s * width, channels), np.float32)
-        for done, tile in enumerate(plan):
-            if progress:
-                progress(done, len(plan))
-            rows, columns = tile.rows, tile.columns
-            window = whole[:, rows.first : rows.last, columns.first : columns.last]
-            restored = self._window(window)
-            top, left = s * (rows.start - rows.first), s * (columns.start - columns.first)
-            target = result[s * rows.start : s * rows.stop, s * columns.start : s * columns.stop]
-            part = restored[:, top : top + target.shape[0], left : left + target.shape[1]]
-            weights = rows.weights(s)[:, None] * columns.weights(s)
-            target += weights[..., None] * part.permute(1, 2, 0).cpu().numpy()
+        done, total = 0, len(rows) * len(columns)
+        overlap = np.zeros((0, s * width, channels), np.float32)
+        for row, following in zip_longest(rows, rows[1:]):
+            strip = np.zeros((s * (row.stop - row.start), s * width, channels), np.float32)
+            strip[: len(overlap)] = overlap
+            for column in columns:
+                if progress:
+                    progress(done, total)
+                restored = self._window(whole[:, row.first : row.last, column.first : column.last])
+                target = strip[:, s * column.start : s * column.stop]
+                top, left = s * (row.start - row.first), s * (column.start - column.first)
+                part = restored[:, top : top + target.shape[0], left : left + target.shape[1]]
+                weights = row.weights(s)[:, None] * column.weights(s)
+                target += weights[..., None] * part.permute(1, 2, 0).cpu().numpy()
+                done += 1
+            final = len(strip) if following is None else s * (following.start - row.start)
+            yield s * row.start, strip[:final]
+            overlap = strip[final:]
         if progress:
-            progress(len(plan), len(plan))
-        return result
+            progress(total, total)
 
     def _tile_and_halo(self, height: int, width: int) -> tuple[int, int]:
         longest = max(height, width)

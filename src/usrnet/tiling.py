@@ -5,7 +5,6 @@ remains overlaps its neighbours by a narrow seam, over which one tile fades into
 of all tiles sum to one everywhere.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -37,12 +36,6 @@ class Span:
         return weights
 
 
-@dataclass(frozen=True)
-class Tile:
-    rows: Span
-    columns: Span
-
-
 def spans(length: int, tile: int, halo: int, grid: int = 1) -> list[Span]:
     """Cut ``length`` pixels into equal parts of at most ``tile`` pixels, plus halo and seam.
 
@@ -67,11 +60,3 @@ def spans(length: int, tile: int, halo: int, grid: int = 1) -> list[Span]:
             )
         )
     return result
-
-
-def tiles(height: int, width: int, tile: int, halo: int, grid: int = 1) -> Iterator[Tile]:
-    """The tiles of a picture, row by row; arguments as for ``spans``."""
-    columns = spans(width, tile, halo, grid)
-    for row in spans(height, tile, halo, grid):
-        for column in columns:
-            yield Tile(row, column)
