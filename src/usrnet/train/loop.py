@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -60,9 +61,9 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
         step, best = state["step"], state["best"]
     model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     optimiser = make_optimiser(model, config.optimiser)
-    network, optimiser = fabric.setup(torch.compile(model) if config.run.compile else model, optimiser)
     if state is not None:
         optimiser.load_state_dict(state["optimiser"])
+    network, optimiser = fabric.setup(torch.compile(model) if config.run.compile else model, optimiser)
 
     def save() -> None:
         if not (fabric.is_global_zero and all_finite(model)):
@@ -135,11 +136,13 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
 
 def launch(run: Run) -> Fabric:
     """The devices of the run; under ``torchrun`` this joins the other processes."""
+    beside = int(os.environ.get("LOCAL_WORLD_SIZE", 0))  # processes that torchrun started on this machine
     try:
         fabric = Fabric(
             accelerator=run.accelerator,
-            devices=run.devices or ("auto" if run.accelerator != "cpu" else 1),
-            strategy=run.strategy,
+            devices=beside or run.devices or ("auto" if run.accelerator != "cpu" else 1),
+            num_nodes=int(os.environ["WORLD_SIZE"]) // beside if beside else 1,
+            strategy="ddp" if beside and run.strategy == "auto" else run.strategy,
             precision="32-true",  # Fabric's bf16 would round the pictures; only the prior may
         )
         fabric.launch()

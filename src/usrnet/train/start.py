@@ -60,3 +60,4 @@ def _classical_schedule(hyper: HyPaNet, *, iterations: int = 600) -> None:
         loss.backward()
         optimiser.step()
         decay.step()
+    optimiser.zero_grad()  # or the first step of the training would add to the last of these gradients

@@ -1,0 +1,239 @@
+"""Whole runs, mostly as processes: what is tested is what survives a kill, a full disk, a second process."""
+
+import csv
+import errno
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+import usrnet
+from usrnet.errors import UsrnetError
+from usrnet.train import train
+from usrnet.train.config import Schedule, validate
+from usrnet.train.loop import learning_rate
+
+SECTION = """
+import json, sys
+from usrnet.train import train
+from usrnet.train.config import validate
+train(validate(json.loads(sys.argv[1]), "test"), resume="resume" in sys.argv)
+"""
+
+
+STARTED: list[subprocess.Popen[str]] = []
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays_behind() -> Iterator[None]:
+    yield
+    while STARTED:
+        with STARTED.pop() as process:
+            process.kill()
+
+
+def losses(folder: Path) -> dict[int, str]:
+    """The logged loss of every step, as the text in ``log.csv``; none while there is no such file."""
+    path = folder / "log.csv"
+    if not path.exists():
+        return {}
+    with path.open(newline="") as file:
+        return {int(row["step"]): row["loss"] for row in csv.DictReader(file) if row["loss"]}
+
+
+def start(tree, *arguments, launcher=()):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [*launcher] or [sys.executable]
+    script = Path(tree["run"]["output"]).parent / "run.py"
+    script.write_text(SECTION)
+    process = subprocess.Popen(
+        [*command, str(script), json.dumps(tree), *arguments], env=environment, stderr=subprocess.PIPE, text=True
+    )
+    STARTED.append(process)
+    return process
+
+
+def wait_for(process, folder, count):
+    """Wait until ``count`` losses are logged."""
+    deadline = time.monotonic() + 120
+    while len(losses(folder)) < count:
+        assert time.monotonic() < deadline
+        assert process.poll() is None, process.stderr.read()
+        time.sleep(0.01)
+
+
+def finish(process, code=0):
+    _, errors = process.communicate(timeout=240)
+    assert (process.returncode == 0) == (code == 0), errors
+    return errors
+
+
+def test_a_run_leaves_weights_that_restore(config):
+    folder = train(config)
+    assert len(losses(folder)) == 6
+    for name in ("best.safetensors", "last.safetensors"):
+        model = usrnet.load(folder / name)
+        assert model(torch.rand(1, 3, 8, 8), torch.ones(1, 1, 1, 1), 2, torch.zeros(1, 1, 1, 1)).shape == (
+            1,
+            3,
+            16,
+            16,
+        )
+    assert len(list((folder / "checkpoints").iterdir())) == 3
+    assert list((folder / "samples").glob("*.png"))
+    assert list((folder / "tensorboard").iterdir())
+
+
+def test_training_helps(tree):
+    tree["schedule"]["steps"] = 60
+    tree["degradation"] = {"scales": [1], "noise": [20, 20], "noiseless": 0}
+    tree["validation"] |= {"every": 30, "scales": [1], "noise": [20]}
+    tree["run"]["log_every"] = 10
+    folder = train(validate(tree, "test"))
+    values = [float(value) for value in losses(folder).values()]
+    assert values[-1] < 0.8 * values[0]
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "muon"])
+def test_kill_and_resume_give_the_losses_of_an_undisturbed_run(tree, tmp_path, optimiser):
+    tree["schedule"]["steps"] = 14
+    tree["optimiser"]["name"] = optimiser
+    whole = {**tree, "run": {**tree["run"], "output": str(tmp_path / "whole")}}
+    finish(start(whole))
+    process = start(tree)
+    folder = Path(tree["run"]["output"])
+    wait_for(process, folder, 7)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not list(folder.rglob("*.safetensors.part"))
+    finish(start(tree, "resume"))
+    assert losses(folder) == losses(Path(whole["run"]["output"]))
+
+
+def test_ctrl_c_saves_and_resume_goes_on(tree):
+    tree["schedule"]["steps"] = 10_000
+    tree["run"]["checkpoint_every"] = 10_000
+    process = start(tree)
+    folder = Path(tree["run"]["output"])
+    wait_for(process, folder, 3)
+    process.send_signal(signal.SIGINT)
+    assert "stopped at step" in finish(process)
+    (kept,) = (folder / "checkpoints").iterdir()
+    step = int(kept.stem.removeprefix("step-"))
+    tree["schedule"]["steps"] = step + 2
+    finish(start(tree, "resume"))
+    assert max(losses(folder)) == step + 2
+
+
+@pytest.mark.parametrize("micro", [None, 2])
+def test_two_processes_give_the_losses_of_one(tree, tmp_path, micro):
+    tree["data"]["micro"] = 2
+    finish(start({**tree, "run": {**tree["run"], "output": str(tmp_path / "one")}}))
+    tree["data"]["micro"] = micro
+    launcher = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc_per_node=2",
+        "--master_port=0",
+        "--standalone",
+    ]
+    finish(start(tree, launcher=launcher))
+    one, two = losses(tmp_path / "one"), losses(Path(tree["run"]["output"]))
+    assert one.keys() == two.keys()
+    assert all(abs(float(one[step]) - float(two[step])) < 1e-5 for step in one)
+
+
+def test_a_process_that_dies_ends_the_job(tree):
+    tree["schedule"]["steps"] = 10_000
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
+    process = start(tree, launcher=launcher)
+    folder = Path(tree["run"]["output"])
+    wait_for(process, folder, 1)
+    children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True)
+    os.kill(int(children.stdout.split()[-1]), signal.SIGKILL)
+    begin = time.monotonic()
+    errors = finish(process, code=1)
+    assert time.monotonic() - begin < 60
+    assert "SIGKILL" in errors or "exitcode" in errors
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_at_the_last_good_checkpoint(tree):
+    tree["optimiser"] = {"lr": 1e30}
+    tree["schedule"] = {"steps": 50, "warmup": 0}
+    tree["run"] |= {"log_every": 5, "checkpoint_every": 1}
+    with pytest.raises(UsrnetError, match="not finite any more"):
+        train(validate(tree, "test"))
+    for path in (Path(tree["run"]["output"]) / "checkpoints").glob("*.pt"):
+        state = torch.load(path, weights_only=True)
+        assert all(torch.isfinite(tensor).all() for tensor in state["model"].values())
+
+
+def test_a_full_disk_keeps_the_old_checkpoint(tree, monkeypatch):
+    from usrnet.train import checkpoint
+
+    folder = train(validate(tree, "test"))
+    before = {path.name: path.read_bytes() for path in checkpoint.existing(folder / "checkpoints")}
+
+    def full(path: Path, content: bytes) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(checkpoint, "write_bytes", full)
+    with pytest.raises(UsrnetError, match="No space left"):
+        checkpoint.save(folder / "checkpoints", {"step": 99}, keep=1)
+    assert {path.name: path.read_bytes() for path in checkpoint.existing(folder / "checkpoints")} == before
+
+
+def test_folders_of_other_runs_are_not_touched(tree):
+    with pytest.raises(UsrnetError, match="no checkpoint"):
+        train(validate(tree, "test"), resume=True)
+    train(validate(tree, "test"))
+    with pytest.raises(UsrnetError, match="holds a run already"):
+        train(validate(tree, "test"))
+    tree["optimiser"]["lr"] = 5e-4
+    with pytest.raises(UsrnetError, match=r"optimiser\.lr = 0\.0005 \(was 0\.001\)"):
+        train(validate(tree, "test"), resume=True)
+
+
+def test_fine_tuning_starts_from_weights(tree, tmp_path):
+    first = train(validate(tree, "test"))
+    tree["model"]["init"] = str(first / "best.safetensors")
+    tree["run"]["output"] = str(tmp_path / "tuned")
+    tree["schedule"] = {"steps": 1}
+    tree["optimiser"]["lr"] = 1e-12
+    tuned = usrnet.load(train(validate(tree, "test")) / "last.safetensors").state_dict()
+    for name, tensor in usrnet.load(first / "best.safetensors").state_dict().items():
+        assert torch.allclose(tensor, tuned[name], atol=1e-6), name
+    tree["model"] |= {"hidden": 16}
+    tree["run"]["output"] = str(tmp_path / "other")
+    with pytest.raises(UsrnetError, match="other sizes"):
+        train(validate(tree, "test"))
+
+
+def test_learning_rates():
+    def curve(**options):
+        schedule = Schedule(**options)
+        return [learning_rate(schedule, step) for step in range(schedule.steps)]
+
+    halving = curve(kind="halving", steps=100, halve_every=30)
+    assert (halving[29], halving[30], halving[99]) == (1, 0.5, 0.125)
+    cosine = curve(kind="cosine", steps=100, warmup=10)
+    assert cosine[0] == pytest.approx(0.1, rel=0.01)
+    assert cosine[50] == pytest.approx(0.5)
+    assert cosine[99] < 0.001
+    trapezoid = curve(kind="trapezoid", steps=100, decay=0.2)
+    assert trapezoid[80] == pytest.approx(1)
+    assert trapezoid[90] == pytest.approx(0.5)
+
+
+def test_the_batch_must_be_shared_evenly(tree):
+    tree["data"] |= {"batch": 6, "micro": 4}
+    with pytest.raises(UsrnetError, match=r"data\.batch = 6"):
+        train(validate(tree, "test"))
