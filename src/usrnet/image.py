@@ -21,7 +21,9 @@ from usrnet.atomic import write_bytes
 from usrnet.errors import PictureError, UsrnetError, UsrnetWarning
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm")
-FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP"}  # fmt: skip
+FORMATS = {
+    ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP",
+}  # fmt: skip
 DEFAULT_MAX_PIXELS = 178_956_970  # Pillow's own limit: what 2 GiB of 8-bit RGB hold, divided by four
 
 _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, struct.error, zlib.error)
@@ -78,8 +80,9 @@ def _decode(data: BytesIO, name: str, max_pixels: int) -> Picture:
         data.seek(0)
     with Image.open(data) as image:
         _check_size(image.width, image.height, name, max_pixels)
-        if getattr(image, "n_frames", 1) > 1:
-            warnings.warn(f"{name}: {image.n_frames} frames, only the first is used", UsrnetWarning, stacklevel=2)
+        frames: int = getattr(image, "n_frames", 1)
+        if frames > 1:
+            warnings.warn(f"{name}: {frames} frames, only the first is used", UsrnetWarning, stacklevel=2)
             image.seek(0)
         orientation = image.getexif().get(0x0112, 1)
         profile = image.info.get("icc_profile")
@@ -301,8 +304,9 @@ def bleed(colour: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     hidden = alpha < 1 / 255
     if not hidden.any() or hidden.all():
         return colour
-    rows, columns = distance_transform_edt(hidden, return_distances=False, return_indices=True)
-    return colour[rows, columns]
+    nearest = distance_transform_edt(hidden, return_distances=False, return_indices=True)
+    assert nearest is not None
+    return colour[nearest[0], nearest[1]]
 
 
 # Writing

@@ -12,6 +12,7 @@ class HyPaNet(nn.Module):
 
     def __init__(self, n_iter: int, hidden: int) -> None:
         super().__init__()
+        self.n_iter = n_iter
         self.mlp = nn.Sequential(
             nn.Conv2d(2, hidden, 1),
             nn.ReLU(),

@@ -2,16 +2,14 @@
 
 import csv
 import os
-import sys
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-FIELDS = ("step", "loss", "lr", "gradient_norm", "samples_per_second", "waiting", "psnr")
+FIELDS: tuple[str, ...] = ("step", "loss", "lr", "gradient_norm", "samples_per_second", "waiting", "psnr")
 
 
 class Logs:
@@ -29,8 +27,8 @@ class Logs:
         self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=step + 1)
         console = Console(stderr=True)
         self._bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn(),
-            console=console, disable=not console.is_terminal,
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
+            TimeElapsedColumn(), TimeRemainingColumn(), console=console, disable=not console.is_terminal,
         )  # fmt: skip
         self._plain = not console.is_terminal
         self._task = self._bar.add_task("training", total=steps, completed=step)
@@ -41,9 +39,7 @@ class Logs:
             self._bar.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *problem: object) -> None:
         if self.active:
             self._bar.stop()
             self._board.close()
@@ -74,7 +70,7 @@ class Logs:
     def say(self, text: str) -> None:
         """A line on standard error."""
         if self.active:
-            print(text, file=sys.stderr, flush=True) if self._plain else self._bar.console.print(text)
+            self._bar.console.print(text, highlight=False, soft_wrap=True)
 
     def _read(self) -> list[dict[str, Any]]:
         if not self.path.exists():

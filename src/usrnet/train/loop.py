@@ -32,8 +32,10 @@ from usrnet.train.synthesis import Synthesis
 from usrnet.train.validation import all_finite, make_cases, photos_of, save_pictures, validate
 
 # What may differ between a run and its continuation: none of it changes what a step computes.
-MAY_CHANGE = ("run.accelerator", "run.devices", "run.strategy", "run.compile", "run.log_every", "run.checkpoint_every",
-              "run.keep", "run.output", "schedule.steps", "data.resident", "data.workers", "validation")  # fmt: skip
+MAY_CHANGE = (
+    "run.accelerator", "run.devices", "run.strategy", "run.compile", "run.log_every", "run.checkpoint_every",
+    "run.keep", "run.output", "schedule.steps", "data.resident", "data.workers", "validation",
+)  # fmt: skip
 
 
 def train(config: TrainConfig, *, resume: bool = False) -> Path:
@@ -53,7 +55,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     size, parts = share_of(config, fabric)
 
     model = initial_model(config)
-    average = deepcopy(model).requires_grad_(False).to(fabric.device)
+    average = deepcopy(model).requires_grad_(requires_grad=False).to(fabric.device)
     step, best = 0, -math.inf
     if state is not None:
         model.load_state_dict(state["model"])
@@ -63,7 +65,9 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     optimiser = make_optimiser(model, config.optimiser)
     if state is not None:
         optimiser.load_state_dict(state["optimiser"])
-    network, optimiser = fabric.setup(torch.compile(model) if config.run.compile else model, optimiser)
+    if config.run.compile:
+        model.compile()
+    network, optimiser = fabric.setup(model, optimiser)
 
     def save() -> None:
         if not (fabric.is_global_zero and all_finite(model)):
@@ -176,7 +180,7 @@ def initial_model(config: TrainConfig) -> USRNet:
             f"model.init = {config.model.init!r} has other sizes than {config.model.architecture}: "
             f"{asdict(model.config)} instead of {asdict(sizes)}"
         )
-    return model.train().requires_grad_(True)
+    return model.train().requires_grad_()
 
 
 LOSSES = {"l1": F.l1_loss, "l2": F.mse_loss}
@@ -202,7 +206,8 @@ def clip_gradients(model: nn.Module, options: Optimiser) -> Tensor:
 def update_average(average: nn.Module, model: nn.Module, decay: float, step: int) -> None:
     """Exponential moving average of the weights; early on over fewer steps, or it would remember the start."""
     decay = min(decay, step / (step + 9))
-    torch._foreach_lerp_(list(average.parameters()), [p.detach() for p in model.parameters()], 1 - decay)
+    for mean, current in zip(average.parameters(), model.parameters(), strict=True):
+        mean.lerp_(current, 1 - decay)
 
 
 def open_run(folder: Path, config: TrainConfig, *, resume: bool, create: bool) -> dict[str, Any] | None:

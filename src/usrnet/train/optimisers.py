@@ -20,8 +20,8 @@ class Muon(torch.optim.Optimizer):
     """Momentum orthogonalised by Newton–Schulz for the convolutions of the prior, Adam for everything else.
 
     K. Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024. A convolution is taken as the
-    matrix outputs × (inputs · taps). The head, the tail and the hyper-parameter module, which are small and not hidden
-    layers, get Adam with the same learning rate times ``adam_factor``.
+    matrix outputs × (inputs · taps). The head, the tail and the hyper-parameter module, which are not hidden layers,
+    get Adam with the same learning rate times ``adam_factor``.
     """
 
     def __init__(

@@ -39,7 +39,7 @@ def _identity_prior(prior: ResUNet) -> None:
 
 def _classical_schedule(hyper: HyPaNet, *, iterations: int = 600) -> None:
     """Fit H to α_k = μ_k max(σ, 0.7/255)², μ from 1 to 150, and β_k from 0.5 to 0.02, all log-spaced."""
-    n_iter = hyper.mlp[4].out_channels // 2  # pyright: ignore[reportArgumentType, reportOperatorIssue]
+    n_iter = hyper.n_iter
     for module in hyper.modules():
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, nonlinearity="relu")

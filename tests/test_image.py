@@ -1,0 +1,340 @@
+import errno
+import io
+import os
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageCms, ImageOps
+
+from usrnet import image as pictures
+from usrnet.errors import PictureError, UsrnetError, UsrnetWarning
+from usrnet.image import Picture, read, write
+
+SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+SHAPES = {"grey": (7, 9), "grey and alpha": (7, 9, 2), "colour": (7, 9, 3), "colour and alpha": (7, 9, 4)}
+
+
+def random(shape: tuple[int, ...], dtype: type) -> np.ndarray:
+    values = np.random.default_rng(0).random(shape)
+    return values.astype(dtype) if dtype is np.float32 else (values * np.iinfo(dtype).max).astype(dtype)
+
+
+def chunk(name: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+
+def png(
+    width: int, height: int, kind: int, rows: bytes, *, depth: int = 16, interlace: int = 0, extra: bytes = b""
+) -> bytes:
+    header = struct.pack(">IIBBBBB", width, height, depth, kind, 0, 0, interlace)
+    parts = [chunk(b"IHDR", header), extra, chunk(b"IDAT", zlib.compress(rows)), chunk(b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
+# What goes in comes out
+
+
+@pytest.mark.parametrize("layout", SHAPES)
+@pytest.mark.parametrize(
+    ("suffix", "dtype"),
+    [(".png", np.uint8), (".png", np.uint16), (".tif", np.uint8), (".tif", np.uint16), (".tiff", np.float32)],
+)
+def test_lossless_formats_keep_every_pixel(tmp_path, layout, suffix, dtype):
+    pixels = random(SHAPES[layout], dtype)
+    path = tmp_path / f"p{suffix}"
+    write(path, Picture(pixels, SRGB))
+    back = read(path)
+    assert back.pixels.dtype == dtype
+    assert np.array_equal(back.pixels, pixels)
+    assert back.icc_profile == SRGB
+    assert [file.name for file in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize("layout", ["grey", "colour"])
+def test_bmp(tmp_path, layout):
+    write(tmp_path / "p.bmp", Picture(random(SHAPES[layout], np.uint8)))
+    assert np.array_equal(read(tmp_path / "p.bmp").pixels, random(SHAPES[layout], np.uint8))
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".webp"])
+def test_lossy_formats_are_close(tmp_path, photo, suffix):
+    write(tmp_path / f"p{suffix}", Picture(photo, SRGB))
+    back = read(tmp_path / f"p{suffix}")
+    assert np.abs(back.pixels.astype(int) - photo).mean() < 3
+    assert back.icc_profile == SRGB
+
+
+@pytest.mark.parametrize("layout", SHAPES)
+def test_sixteen_bit_png_is_a_valid_one(tmp_path, layout):
+    """Another decoder reads the same."""
+    import imagecodecs
+
+    pixels = random(SHAPES[layout], np.uint16)
+    write(tmp_path / "p.png", Picture(pixels))
+    assert np.array_equal(imagecodecs.png_decode((tmp_path / "p.png").read_bytes()), pixels)
+
+
+def test_interlaced_sixteen_bit_png(tmp_path):
+    pixels = random((5, 6, 3), np.uint16)
+    rows = b""
+    adam7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
+    for top, left, down, right in adam7:
+        for row in pixels[top::down, left::right]:
+            rows += b"\0" + row.astype(">u2").tobytes() if row.size else b""
+    (tmp_path / "p.png").write_bytes(png(6, 5, 2, rows, interlace=1))
+    assert np.array_equal(read(tmp_path / "p.png").pixels, pixels)
+
+
+def test_sixteen_bit_png_with_a_transparent_colour(tmp_path):
+    pixels = random((5, 6, 3), np.uint16)
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    (tmp_path / "p.png").write_bytes(png(6, 5, 2, rows, extra=chunk(b"tRNS", b"\0\1\0\2\0\3")))
+    assert np.array_equal(read(tmp_path / "p.png").pixels[..., :3], pixels)
+
+
+@pytest.mark.parametrize(
+    "options", [{"compression": "zlib", "predictor": True}, {"compression": "lzw"}, {"tile": (16, 16)}]
+)
+def test_tiff_variants(tmp_path, options):
+    pixels = random((20, 30, 3), np.uint16)
+    tifffile.imwrite(tmp_path / "p.tif", pixels, photometric="rgb", **options)
+    assert np.array_equal(read(tmp_path / "p.tif").pixels, pixels)
+
+
+def test_planar_tiff(tmp_path):
+    pixels = random((20, 30, 3), np.uint16)
+    tifffile.imwrite(tmp_path / "p.tif", np.moveaxis(pixels, -1, 0), photometric="rgb", planarconfig="separate")
+    assert np.array_equal(read(tmp_path / "p.tif").pixels, pixels)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied_and_not_kept(tmp_path, photo, orientation):
+    source = Image.fromarray(photo[:40, :60])
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    source.save(tmp_path / "p.png", exif=exif)
+    with Image.open(tmp_path / "p.png") as opened:
+        expected = np.asarray(ImageOps.exif_transpose(opened))
+    back = read(tmp_path / "p.png")
+    assert np.array_equal(back.pixels, expected)
+    write(tmp_path / "q.png", back)
+    with Image.open(tmp_path / "q.png") as written:
+        assert written.getexif().get(0x0112, 1) == 1
+    deep = photo[:40, :60].astype(np.uint16) * 257
+    tifffile.imwrite(tmp_path / "p.tif", deep, photometric="rgb", extratags=[(274, "H", 1, orientation, True)])
+    assert np.array_equal(read(tmp_path / "p.tif").pixels // 257, expected)
+
+
+# Other modes
+
+
+def test_palettes_and_bits(tmp_path, photo):
+    colour = Image.fromarray(photo[:40, :60])
+    palette = colour.quantize(16)
+    palette.save(tmp_path / "p.png")
+    assert np.array_equal(read(tmp_path / "p.png").pixels, np.asarray(palette.convert("RGB")))
+    palette.save(tmp_path / "t.png", transparency=3)
+    assert read(tmp_path / "t.png").pixels.shape == (40, 60, 4)
+    colour.convert("1").save(tmp_path / "b.png")
+    bits = read(tmp_path / "b.png").pixels
+    assert bits.shape == (40, 60)
+    assert set(np.unique(bits)) == {0, 255}
+
+
+def test_inks_become_rgb(tmp_path, photo):
+    colour = Image.fromarray(photo[:40, :60])
+    for name, mode in (("c.jpg", "CMYK"), ("y.jpg", "YCbCr"), ("l.tif", "LAB"), ("c.tif", "CMYK")):
+        if mode == "LAB":
+            lab = ImageCms.profileToProfile(
+                colour, ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), outputMode="LAB"
+            )
+            assert lab is not None
+            lab.save(tmp_path / name)
+        else:
+            colour.convert(mode).save(tmp_path / name, quality=95)
+        pixels = read(tmp_path / name).pixels
+        assert pixels.shape == (40, 60, 3)
+        assert np.abs(pixels.astype(int) - photo[:40, :60]).mean() < 6, name
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "I;16", "P", "1", "CMYK"])
+def test_pil_images(mode):
+    image = (
+        Image.fromarray(random((7, 9), np.uint16))
+        if mode == "I;16"
+        else Image.new("RGB", (9, 7), "teal").convert(mode)
+    )
+    source = pictures.from_any(image)
+    answer = pictures.to_any(source.pixels, like=image)
+    assert isinstance(answer, Image.Image)
+    assert answer.size == (9, 7)
+    assert answer.mode == {"P": "RGB", "1": "L", "CMYK": "RGB"}.get(mode, mode)
+
+
+@pytest.mark.parametrize(
+    ("bad", "text"),
+    [
+        ("a.png", "PIL image or a NumPy array"), (np.zeros((2, 2, 5)), "not \\(2, 2, 5\\)"),
+        (np.zeros((0, 3)), "not \\(0, 3\\)"), (np.zeros((2, 2), np.int64), "not int64"),
+        (np.full((2, 2), np.nan), "not finite"), (np.full((2, 2), 200.0), "range from 0 to 1"),
+    ],
+)  # fmt: skip
+def test_what_is_no_picture(bad, text):
+    with pytest.raises(UsrnetError, match=text):
+        pictures.from_any(bad)
+
+
+# Bad files
+
+
+def damaged_files(folder: Path) -> dict[str, Path]:
+    noise = Image.fromarray(random((64, 64, 3), np.uint8))
+    files = {}
+    for name in ("truncated.jpg", "truncated.png", "truncated.tif", "truncated.webp", "truncated.bmp"):
+        noise.save(folder / name)
+        data = (folder / name).read_bytes()
+        (folder / name).write_bytes(data[: len(data) // 2])
+        files[name] = folder / name
+    tifffile.imwrite(folder / "truncated16.tif", random((64, 64), np.uint16))
+    data = (folder / "truncated16.tif").read_bytes()
+    (folder / "truncated16.tif").write_bytes(data[:3000])
+    deep = pictures._encode(Picture(random((64, 64, 3), np.uint16)), "PNG", "p")
+    (folder / "truncated16.png").write_bytes(deep[:5000])
+    (folder / "empty.png").write_bytes(b"")
+    (folder / "text.png").write_text("This is not a picture.")
+    (folder / "header.tif").write_bytes(b"II*\0")
+    (folder / "folder.png").mkdir()
+    for value, name in ((np.nan, "nan.tif"), (np.inf, "inf.tif"), (300.0, "range.tif")):
+        tifffile.imwrite(folder / name, np.full((8, 8), value, np.float32))
+    tifffile.imwrite(folder / "int32.tif", np.zeros((8, 8), np.int32))
+    tifffile.imwrite(
+        folder / "many.tif", np.zeros((8, 8, 7), np.uint16), photometric="minisblack", planarconfig="contig"
+    )
+    names = ("truncated16.tif", "truncated16.png", "empty.png", "text.png", "header.tif", "folder.png", "nan.tif", "inf.tif",
+             "range.tif", "int32.tif", "many.tif", "missing.png")  # fmt: skip
+    return files | {name: folder / name for name in names}
+
+
+@pytest.mark.filterwarnings("ignore::usrnet.errors.UsrnetWarning")
+def test_bad_files_get_one_sentence(tmp_path):
+    for name, path in damaged_files(tmp_path).items():
+        with pytest.raises(PictureError) as error:
+            read(path)
+        text = str(error.value)
+        assert name in text, name
+        assert "\n" not in text, name
+        assert len(text) < 300 + len(str(path)), name
+
+
+def test_bombs_are_refused_before_they_are_decoded(tmp_path):
+    (tmp_path / "bomb.png").write_bytes(png(100_000, 100_000, 2, b"", depth=8))
+    with pytest.raises(PictureError, match=r"100000×100000 pixels .* --max-pixels"):
+        read(tmp_path / "bomb.png")
+    write(tmp_path / "p.png", Picture(random((20, 20), np.uint8)))
+    with pytest.raises(PictureError, match="limit of 399"):
+        read(tmp_path / "p.png", max_pixels=399)
+    assert read(tmp_path / "p.png", max_pixels=400).pixels.shape == (20, 20)
+    tifffile.imwrite(tmp_path / "p.tif", random((20, 20), np.uint16))
+    with pytest.raises(PictureError, match="limit of 399"):
+        read(tmp_path / "p.tif", max_pixels=399)
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp", ".png", ".tif"])
+def test_of_many_frames_the_first_is_read_with_a_note(tmp_path, suffix):
+    frames = [Image.new("RGB", (9, 7), colour) for colour in ("red", "blue", "green")]
+    frames[0].save(tmp_path / f"a{suffix}", save_all=True, append_images=frames[1:], duration=100, lossless=True)
+    with pytest.warns(UsrnetWarning, match="3 frames, only the first"):
+        pixels = read(tmp_path / f"a{suffix}").pixels
+    assert pixels[3, 3, :3].tolist() == [255, 0, 0]
+
+
+def test_streams():
+    buffer = io.BytesIO()
+    write(buffer, Picture(random((5, 6, 3), np.uint8)))
+    buffer.seek(0)
+    assert np.array_equal(read(buffer).pixels, random((5, 6, 3), np.uint8))
+    with pytest.raises(PictureError, match="standard input: the file is empty"):
+        read(io.BytesIO())
+
+
+# Writing
+
+
+def test_failures_leave_no_file_and_keep_the_old_one(tmp_path, monkeypatch):
+    picture = Picture(random((5, 6, 3), np.uint8))
+    write(tmp_path / "p.png", picture)
+    before = (tmp_path / "p.png").read_bytes()
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(PictureError, match=r"p\.png: cannot be written \(No space left"):
+        write(tmp_path / "p.png", Picture(random((9, 9), np.uint8)))
+    monkeypatch.undo()
+    with pytest.raises(PictureError, match=r"cannot be written"):
+        write(tmp_path / "gone" / "p.png", picture)
+    with pytest.raises(PictureError, match=r"cannot write \.xyz"):
+        write(tmp_path / "p.xyz", picture)
+    assert [path.name for path in tmp_path.iterdir()] == ["p.png"]
+    assert (tmp_path / "p.png").read_bytes() == before
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_cannot_be_written(tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(PictureError, match="Permission denied"):
+        write(tmp_path / "p.png", Picture(random((5, 6), np.uint8)))
+
+
+def test_files_are_as_public_as_the_user_wants(tmp_path):
+    before = os.umask(0o027)
+    try:
+        write(tmp_path / "p.png", Picture(random((5, 6), np.uint8)))
+    finally:
+        os.umask(before)
+    assert (tmp_path / "p.png").stat().st_mode & 0o777 == 0o640
+
+
+def test_what_a_format_cannot_hold_is_reduced_with_a_note(tmp_path):
+    see_through = np.zeros((8, 8, 4), np.uint8)
+    for suffix in (".jpg", ".bmp"):
+        with pytest.warns(UsrnetWarning, match="no transparency, put on white"):
+            write(tmp_path / f"a{suffix}", Picture(see_through))
+        assert read(tmp_path / f"a{suffix}").pixels.min() == 255
+    with pytest.warns(UsrnetWarning, match="holds 8 bits"):
+        write(tmp_path / "d.jpg", Picture(np.full((8, 8, 3), 65535, np.uint16)))
+    assert read(tmp_path / "d.jpg").pixels.min() == 255
+    with pytest.warns(UsrnetWarning, match="no floats, written with 16 bits"):
+        write(tmp_path / "f.png", Picture(np.full((8, 8), 0.5, np.float32)))
+    assert abs(int(read(tmp_path / "f.png").pixels[0, 0]) - 32768) <= 1
+
+
+# Planes
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.sampled_from(sorted(SHAPES)), st.sampled_from([np.uint8, np.uint16, np.float32]))
+def test_join_undoes_split(layout, dtype):
+    pixels = random(SHAPES[layout], dtype)
+    planes = pictures.split(pixels)
+    assert np.array_equal(pictures.join(planes.colour, planes.alpha, like=pixels), pixels)
+
+
+def test_hidden_pixels_take_the_nearest_colour():
+    colour, alpha = np.zeros((3, 6, 3), np.float32), np.zeros((3, 6), np.float32)
+    colour[:, 4:], alpha[:, 4:] = 0.7, 1.0
+    assert np.allclose(pictures.bleed(colour, alpha), 0.7)
+
+
+def test_alpha_is_enlarged_within_its_range():
+    assert np.allclose(pictures.upscale_alpha(np.full((5, 6), 0.4, np.float32), 3), 0.4, atol=1e-6)
+    steps = pictures.upscale_alpha(np.eye(8, dtype=np.float32), 4)
+    assert steps.shape == (32, 32)
+    assert 0 <= steps.min() < steps.max() <= 1
