@@ -40,9 +40,8 @@ def memory(model: str, sizes: list[int], scale: int, folder: Path) -> None:
 
 
 def quality(model: str) -> None:
-    print(
-        "\n| kernel | scale | halo | loss, dB | differs at the seams | elsewhere |\n| --- | --- | --- | --- | --- | --- |"
-    )
+    print("\n| kernel | scale | halo | loss, dB | differs at the seams | elsewhere |")
+    print("| --- " * 6 + "|")
     truth, side, border = skimage.data.astronaut()[:504, :504], 168, 24
     network = usrnet.load(model)
     chosen = restoration.HALO_OUTPUT

@@ -216,8 +216,10 @@ def damaged_files(folder: Path) -> dict[str, Path]:
     tifffile.imwrite(
         folder / "many.tif", np.zeros((8, 8, 7), np.uint16), photometric="minisblack", planarconfig="contig"
     )
-    names = ("truncated16.tif", "truncated16.png", "empty.png", "text.png", "header.tif", "folder.png", "nan.tif", "inf.tif",
-             "range.tif", "int32.tif", "many.tif", "missing.png")  # fmt: skip
+    names = (
+        "truncated16.tif", "truncated16.png", "empty.png", "text.png", "header.tif", "folder.png", "nan.tif",
+        "inf.tif", "range.tif", "int32.tif", "many.tif", "missing.png",
+    )  # fmt: skip
     return files | {name: folder / name for name in names}
 
 
