@@ -1,6 +1,6 @@
 """The families of blur kernels as pictures: three animations and the bicubic kernels.
 
-python examples/kernel_figures.py OUT_DIR [--frames 30]
+python examples/kernel_figures.py OUT_DIR [--frames 24]
 """
 
 import argparse
@@ -12,51 +12,47 @@ from usrnet import kernels, plot
 
 
 def isotropic(frames: int) -> list[np.ndarray]:
-    """The width breathes between 0.4 and 4, by equal ratios."""
-    phases = 2 * np.pi * np.arange(frames) / frames
-    widths = 0.4 * 10 ** ((1 - np.cos(phases)) / 2)
-    return [_frame(kernels.gaussian(width, size=29), f"gaussian:{width:.1f}") for width in widths]
+    """The width breathes from 0.9 to 3."""
+    phases = np.linspace(0, 2 * np.pi, frames, endpoint=False)
+    widths = np.exp(np.log(0.9) + (np.log(3) - np.log(0.9)) * (1 - np.cos(phases)) / 2)
+    return [_frame(kernels.gaussian(width), f"gaussian:{width:.1f}", limit=0.2) for width in widths]
 
 
 def anisotropic(frames: int) -> list[np.ndarray]:
-    """One axis makes half a turn, after which everything is as before, while the other breathes."""
+    """One axis turns by half a circle while the other breathes."""
     made = []
     for part in np.arange(frames) / frames:
-        narrow, degrees = 1.4 - 0.6 * np.cos(2 * np.pi * part), 180 * part
-        made.append(_frame(kernels.gaussian(3.4, narrow, degrees), f"gaussian:3.4,{narrow:.1f},{degrees:.0f}"))
+        narrow, degrees = 1.3 - 0.5 * np.cos(2 * np.pi * part), 180 * part
+        text = f"gaussian:3.2,{narrow:.1f},{degrees:.0f}"
+        made.append(_frame(kernels.gaussian(3.2, narrow, degrees), text, limit=0.07))
     return made
 
 
 def motion(frames: int) -> list[np.ndarray]:
     """One camera shake after the other."""
-    return [_frame(kernels.motion(seed), f"motion:{seed}") for seed in range(frames)]
+    return [_frame(kernels.motion(seed), f"motion:{seed}", limit=0.12) for seed in range(frames)]
 
 
-def bicubic() -> np.ndarray:
-    """The kernels of ×2, ×3 and ×4 on one grid."""
-    scales = (2, 3, 4)
-    made = [kernels.bicubic(scale) for scale in scales]
-    side = made[-1].shape[0]
-    made = [np.pad(kernel, (side - kernel.shape[0]) // 2) for kernel in made]
-    return plot.render(plot.kernel_figure(made, [f"bicubic ×{scale}" for scale in scales]))
-
-
-def _frame(kernel: np.ndarray, title: str) -> np.ndarray:
-    return plot.render(plot.kernel_figure([kernel], [title]))
+def _frame(kernel: np.ndarray, title: str, *, limit: float) -> np.ndarray:
+    return plot.render(plot.kernel_figure([kernel], [title], limit=limit), dpi=80)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, metavar="OUT_DIR")
-    parser.add_argument("--frames", type=int, default=30, help="of each animation")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--frames", type=int, default=24)
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    for family, seconds_per_frame in ((isotropic, 0.1), (anisotropic, 0.1), (motion, 0.6)):
+    for family, seconds in ((isotropic, 3), (anisotropic, 3), (motion, 12)):
         path = arguments.folder / f"kernels_{family.__name__}.gif"
-        plot.save_gif(path, family(arguments.frames), seconds=arguments.frames * seconds_per_frame)
+        plot.save_gif(path, family(arguments.frames), seconds=seconds)
         print(path)
     path = arguments.folder / "kernels_bicubic.png"
-    plot.save_png(path, bicubic())
+    titles = [f"bicubic ×{scale}" for scale in (2, 3, 4)]
+    made = [kernels.bicubic(scale) for scale in (2, 3, 4)]
+    made = [np.pad(kernel, (made[-1].shape[0] - kernel.shape[0]) // 2) for kernel in made]
+    figure = plot.kernel_figure(made, titles)
+    plot.save_png(path, plot.render(figure, dpi=110))
     print(path)
 
 
