@@ -110,6 +110,21 @@ def degrade_batch(
     return y + sigma * noise
 
 
+def bicubic_shrink(image: np.ndarray, scale: int) -> np.ndarray:
+    """MATLAB's antialiased ``imresize(image, 1/scale)``: the bicubic degradation of the field, not rounded.
+
+    ``image``: H×W or H×W×C; returns ⌊H/s⌋×⌊W/s⌋(×C) float64. The picture is mirrored beyond its border, as there.
+    """
+    from scipy.ndimage import convolve1d
+
+    from usrnet import kernels
+
+    taps = kernels.bicubic(check_scale(scale)).sum(axis=0)
+    height, width = (length // scale * scale for length in image.shape[:2])
+    rows = convolve1d(image[:height, :width].astype(np.float64), taps, axis=0, mode="reflect")[::scale]
+    return convolve1d(rows, taps, axis=1, mode="reflect")[:, ::scale]
+
+
 def check_scale(scale: int) -> int:
     """The scale factor, or ``UsrnetError`` if it is not one that USRNet serves."""
     if scale not in SCALES:

@@ -1,4 +1,4 @@
-"""Figures of kernels. Needs the extra ``viz``."""
+"""Figures of kernels and of the unfolding. Needs the extra ``viz``."""
 
 from collections.abc import Sequence
 from io import BytesIO
@@ -55,6 +55,68 @@ def _surface(axes: "Axes", kernel: np.ndarray, limit: float) -> None:
     axes.set_yticks([])
     axes.tick_params(labelsize=6)
     axes.invert_yaxis()  # rows grow towards the reader, as they grow downwards in the picture
+
+
+def unfolding_figure(
+    observed: np.ndarray,
+    steps: Sequence[tuple[np.ndarray, np.ndarray]],
+    hyper: dict[str, dict[str, tuple[np.ndarray, np.ndarray]]],
+    psnr: Sequence[tuple[float, float]] | None = None,
+) -> "Figure":
+    """The unfolding at work: ``z_k`` above ``x_k`` for every iteration, α_k, β_k and, if known, PSNR over k.
+
+    ``observed``: the small picture; ``steps``: the pictures of every iteration, of one size, in [0,1]; ``hyper``: for
+    every title the curves (α, β) by label; ``psnr``: of z_k and x_k in dB.
+    """
+    require("matplotlib", extra="viz")
+    from matplotlib.figure import Figure
+
+    count = len(steps)
+    figure = Figure(figsize=(1.9 * (count + 1), 7.4), layout="constrained")
+    above, below = figure.subfigures(2, 1, squeeze=False, height_ratios=[4.0, 3.2])[:, 0]
+    grid = above.subplots(2, count + 1)
+    for axes in grid.flat:
+        axes.set_axis_off()
+    grid[0, 0].imshow(observed.clip(0, 1), cmap="gray", interpolation="nearest")
+    grid[0, 0].set_title("y", fontsize=11)
+    for k, pair in enumerate(steps, 1):
+        for axes, picture, name in zip(grid[:, k], pair, "zx", strict=True):
+            axes.imshow(picture.clip(0, 1), cmap="gray", interpolation="nearest")
+            axes.set_title(f"${name}_{{{k}}}$", fontsize=11)
+    iterations = np.arange(1, count + 1)
+    curves = below.subplots(1, 2 * len(hyper) + (psnr is not None), squeeze=False)[0]
+    panels = [(title, index) for title in hyper for index in (0, 1)]
+    for axes, (title, index) in zip(curves, panels, strict=False):
+        for name, pair in hyper[title].items():
+            axes.semilogy(iterations, pair[index], marker="o", markersize=3, label=name)
+        axes.set_title(f"{'αβ'[index]}: {title}", fontsize=10)
+        axes.legend(fontsize=7)
+    if psnr is not None:
+        for name, values in zip("zx", np.transpose(psnr), strict=True):
+            curves[-1].plot(iterations, values, marker="o", markersize=3, label=f"${name}_k$")
+        curves[-1].set_title("PSNR in dB", fontsize=10)
+        curves[-1].legend(fontsize=7)
+    for axes in curves:
+        axes.set_xlabel("iteration k", fontsize=8)
+        axes.set_xticks(iterations)
+        axes.tick_params(labelsize=7)
+        axes.grid(alpha=0.3)
+    return figure
+
+
+def busiest(picture: np.ndarray, side: int) -> tuple[int, int]:
+    """The upper left corner of the ``side``×``side`` crop with the strongest edges, where methods differ most."""
+    from scipy.ndimage import uniform_filter
+
+    grey = picture.mean(axis=-1) if picture.ndim == 3 else picture
+    half = side // 2
+    down, right = np.gradient(grey.astype(np.float64))
+    edges = uniform_filter(np.hypot(down, right), side)
+    inside = edges[half : grey.shape[0] - side + half + 1, half : grey.shape[1] - side + half + 1]
+    if not inside.size:
+        return 0, 0
+    top, left = np.unravel_index(inside.argmax(), inside.shape)
+    return int(top), int(left)
 
 
 def render(figure: "Figure", *, dpi: int = 90) -> np.ndarray:

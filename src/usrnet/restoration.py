@@ -9,7 +9,7 @@ import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager
 from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
@@ -85,7 +85,10 @@ def restore(
 
 
 class Restorer:
-    """One model with one kernel and noise level, ready for any number of pictures; arguments as ``restore``."""
+    """One model with one kernel and noise level, ready for any number of pictures; arguments as ``restore``.
+
+    ``circular``: the pictures wrap around, as in the paper's experiments, and are not extended.
+    """
 
     def __init__(
         self,
@@ -97,7 +100,9 @@ class Restorer:
         tile: int | str = "auto",
         precision: str = "auto",
         device: str = "auto",
+        circular: bool = False,
     ) -> None:
+        self.circular = circular
         self.scale = check_scale(scale)
         self.noise_level = check_noise_level(noise_level)
         self.tile = _check_tile(tile)
@@ -174,17 +179,37 @@ class Restorer:
         # A deconvolved pixel leans on about twice the kernel's reach, and the prior on what surrounds that.
         return tile, math.ceil((max(self.taps.shape[-2:]) + HALO_OUTPUT) / self.scale)
 
+    def iterations(self, pixels: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Inside the unfolding: ``(z_k, x_k)`` for k = 1..K, float32 sH×sW×3, not clipped, without tiles."""
+        colour = pictures.split(pixels).colour
+        window = torch.from_numpy(np.repeat(colour, 3, -1) if colour.shape[-1] == 1 else colour).permute(2, 0, 1)
+        h, w = (self.scale * length for length in window.shape[-2:])
+        with self._inference():
+            for pair in self.model.iterate(*self._observe(window)):  # pyright: ignore[reportCallIssue]
+                z, x = (part[0, :, :h, :w].permute(1, 2, 0).cpu().numpy() for part in pair)
+                yield z, x
+
     def _window(self, window: Tensor) -> Tensor:
         """Extend, restore and crop one window: 3×h×w → 3×sh×sw, float32."""
-        h, w = window.shape[-2:]
+        h, w = (self.scale * length for length in window.shape[-2:])
+        with self._inference():
+            return self.model(*self._observe(window))[0, :, :h, :w]
+
+    def _observe(self, window: Tensor) -> tuple[Tensor, Tensor, int, Tensor]:
+        """What the model is called with: the extended window, kernel, scale and σ."""
         kh, kw = self.taps.shape[-2:]
-        size = extended_length(h, kh, self.scale), extended_length(w, kw, self.scale)
-        bf16 = torch.autocast(self.device.type, torch.bfloat16) if self.precision == "bf16" else nullcontext()
-        with torch.inference_mode(), bf16:
-            # The sine transforms lose digits in float32 where the patches are long.
-            y = extend(window.to(self.device, torch.float64), *size).float()[None]
-            sigma = y.new_full((1, 1, 1, 1), self.noise_level / 255)
-            return self.model(y, self.taps, self.scale, sigma)[0, :, : self.scale * h, : self.scale * w]
+        h, w = window.shape[-2:]
+        size = (h, w) if self.circular else [extended_length(n, k, self.scale) for n, k in ((h, kh), (w, kw))]
+        # The sine transforms lose digits in float32 where the patches are long.
+        y = extend(window.to(self.device, torch.float64), *size).float()[None]
+        return y, self.taps, self.scale, y.new_full((1, 1, 1, 1), self.noise_level / 255)
+
+    @contextmanager
+    def _inference(self) -> Iterator[None]:
+        with torch.inference_mode(), torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self.precision == "bf16"
+        ):  # fmt: skip
+            yield
 
 
 def restore_file(

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from usrnet import __version__
-from usrnet.cli import degrade, demo, kernel, models, restore, train
+from usrnet.cli import degrade, demo, evaluate, explain, kernel, models, restore, train
 from usrnet.errors import PictureError, UsrnetError, UsrnetWarning
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
@@ -27,6 +27,8 @@ app = typer.Typer(
 app.command("restore")(restore.restore)
 app.command("degrade")(degrade.degrade)
 app.command("kernel")(kernel.kernel)
+app.command("evaluate")(evaluate.evaluate)
+app.command("explain")(explain.explain)
 app.command("train")(train.train)
 app.add_typer(models.app, name="models")
 app.command("demo")(demo.demo)

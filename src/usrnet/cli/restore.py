@@ -83,7 +83,7 @@ def restore(
     )
     say(f"{model} on {describe_device(restorer.device)}, {restorer.precision}")
     failures = 0
-    with _progress() as bar:
+    with progress_bar() as bar:
         files = bar.add_task("pictures", total=len(jobs), visible=len(jobs) > 1)
         for name, source, target in jobs:
             task = bar.add_task(Path(name).name, total=None)
@@ -124,7 +124,7 @@ def restore(
         raise typer.Exit(1)
 
 
-def _progress() -> Any:
+def progress_bar() -> Any:
     """A progress bar on a terminal; elsewhere it draws nothing."""
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn

@@ -1,0 +1,101 @@
+"""``usrnet evaluate``: the published protocols on a folder of pictures."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class ProtocolName(StrEnum):
+    """What is measured."""
+
+    table1 = "table1"
+    bicubic = "bicubic"
+
+
+class Rounding(StrEnum):
+    """Whether the blurred picture is cut to 8 bits, as in the published numbers."""
+
+    published = "published"
+    float = "float"
+
+
+def evaluate(
+    protocol: Annotated[
+        ProtocolName, typer.Argument(help="table1: twelve kernels, pictures that wrap around; bicubic: MATLAB's.")
+    ],
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Sharp pictures.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the reports.")],
+    model: Annotated[
+        list[str], typer.Option(help="A model's name or file, or bicubic (interpolation); may be repeated.")
+    ] = ["default"],  # noqa: B006, typer copies it
+    kernels: Annotated[
+        Path | None,
+        typer.Option(help="Kernel file. [table1: kernels_12.mat in FOLDER or in kernels/ beside it; bicubic: exact]"),
+    ] = None,
+    scales: Annotated[str | None, typer.Option(help="For example 2,3,4. [the published rows]")] = None,
+    noise: Annotated[str | None, typer.Option(help="Levels on the 0-255 scale, for example 0,2.55.")] = None,
+    rounding: Annotated[
+        Rounding,
+        typer.Option("--protocol", help="published cuts the blurred picture to 8 bits; float is the clean model."),
+    ] = Rounding.published,
+    workers: Annotated[int, typer.Option(min=1, help="Processes; they share the cores.")] = 1,
+    examples: Annotated[int, typer.Option(min=0, help="How many results are kept as pictures.")] = 6,
+    precision: Annotated[str, typer.Option(help="fp32, bf16 or auto.")] = "fp32",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Degrade pictures as the paper did, restore them, compare with the truth.
+
+    Writes results.json, results.csv, results.md and report.html. An interrupted run goes on where it stopped.
+    Without --scales and --noise, table1 has the rows of the paper: x2, x3, x4 without noise, x3 with 2.55 and 7.65.
+    """
+    from usrnet.cli.restore import progress_bar
+    from usrnet.evaluate import Evaluation, Results, published_rows, write_reports
+    from usrnet.evaluate.run import note_conversions
+    from usrnet.kernels import load_all
+
+    name = protocol.value
+    if protocol is ProtocolName.table1:
+        kernels = kernels or find_kernels(folder)
+        name = "table1-float" if rounding is Rounding.float else name
+    rows = published_rows(
+        name,
+        load_all(kernels) if kernels else [],
+        [int(value) for value in numbers(scales, "--scales")] if scales else None,
+        numbers(noise, "--noise") if noise else None,
+    )
+    evaluation = Evaluation(name, folder, rows, model, device=device, precision=precision, examples=examples)
+    note_conversions(evaluation.pictures())
+    with progress_bar() as bar:
+        task = bar.add_task("restored", total=None)
+        for done, total in evaluation.run(output, workers=workers):
+            bar.update(task, completed=done, total=total)
+    results = Results.read(evaluation, output)
+    written = write_reports(results, output)
+    print((output / "results.md").read_text("utf-8"))
+    print(", ".join(map(str, written)))
+
+
+def numbers(text: str, option: str) -> list[float]:
+    """``"0,2.55"`` as numbers; raises ``UsrnetError``."""
+    from usrnet.errors import UsrnetError
+
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError as error:
+        raise UsrnetError(f"{option} {text!r} is not a list of numbers such as 2,3,4") from error
+
+
+def find_kernels(folder: Path) -> Path:
+    """The file with the twelve kernels of Table 1 near the pictures; raises ``UsrnetError``."""
+    from usrnet.errors import UsrnetError
+
+    places = [folder / "kernels_12.mat", folder.resolve().parent / "kernels" / "kernels_12.mat"]
+    for place in places:
+        if place.is_file():
+            return place
+    raise UsrnetError(
+        f"which kernels? Give --kernels FILE; the twelve of Table 1 are the published kernels_12.mat, which is found "
+        f"by itself as {places[0]} or {places[1]}"
+    )

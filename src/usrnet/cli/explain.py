@@ -1,0 +1,38 @@
+"""``usrnet explain``: a figure of the unfolding at work."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def explain(
+    picture: Annotated[Path, typer.Argument(metavar="PICTURE", help="The blurred, small, noisy picture.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The figure, a PNG file.")],
+    scale: Annotated[int, typer.Option(help="Scale factor, 1 to 4.")] = 2,
+    model: Annotated[str, typer.Option(help="Name or file of the model.")] = "default",
+    kernel: Annotated[str | None, typer.Option(help="The blur, as for restore.")] = None,
+    noise: Annotated[float, typer.Option(help="Noise level, on the 0-255 scale.")] = 2.0,
+    truth: Annotated[Path | None, typer.Option(help="The sharp picture; adds PSNR per iteration.")] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+) -> None:
+    """Draw what happens inside: z_k and x_k of every iteration, alpha_k and beta_k, PSNR if the truth is given."""
+    from usrnet import image
+    from usrnet.errors import UsrnetError, require
+
+    require("matplotlib", extra="viz")
+    from usrnet.evaluate.explain import explain as draw
+    from usrnet.plot import render, save_png
+
+    if output.suffix.lower() != ".png":
+        raise UsrnetError(f"{output}: the figure is a PNG file, NAME.png")
+    pixels = image.read(picture).pixels
+    exact = None if truth is None else image.read(truth).pixels
+    figure = draw(
+        pixels, model=model, scale=scale, kernel=kernel, noise_level=noise, truth=exact, device=device
+    )  # fmt: skip
+    try:
+        save_png(output, render(figure, dpi=110))
+    except OSError as error:
+        raise UsrnetError(f"{output}: cannot be written ({error.strerror})") from error
+    print(output)

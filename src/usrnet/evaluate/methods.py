@@ -1,0 +1,84 @@
+"""What is compared: interpolation, models, and files of weights, all behind one call."""
+
+import hashlib
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from usrnet import __version__
+from usrnet.degradation import Degradation
+from usrnet.device import choose_device
+from usrnet.evaluate.protocols import Row
+from usrnet.restoration import Restorer
+from usrnet.weights import load
+
+INTERPOLATION = "bicubic"
+
+Method = Callable[[np.ndarray, Row], np.ndarray]
+"""Small picture h×w×3 float32 and row → restored sh×sw×3 float32, clipped to [0,1]."""
+
+
+@cache
+def make_method(name: str, *, circular: bool, device: str, precision: str) -> Method:
+    """The method behind a name: ``"bicubic"`` (interpolation), or whatever ``usrnet.load`` takes."""
+    if name == INTERPOLATION:
+        return interpolate_circular if circular else interpolate
+    model = load(name).to(choose_device(device))
+
+    def restore(small: np.ndarray, row: Row) -> np.ndarray:
+        taps = np.moveaxis(row.kernel, 0, -1)
+        restorer = Restorer(
+            model,
+            scale=row.scale,
+            kernel=taps[..., 0] if taps.shape[-1] == 1 else taps,
+            noise_level=row.noise_level,
+            tile="off",
+            precision=precision,
+            device=device,
+            circular=circular,
+        )
+        return restorer(small)
+
+    return restore
+
+
+@cache
+def digest(name: str) -> str:
+    """What decides a method's results: the version of this package and the values of the weights."""
+    content = hashlib.sha256(f"{__version__} {name if name in (INTERPOLATION, 'tv') else ''}".encode())
+    if name != INTERPOLATION:
+        for key, value in sorted(load(name).state_dict().items()):
+            content.update(key.encode())
+            content.update(value.cpu().contiguous().numpy().tobytes())
+    return content.hexdigest()[:16]
+
+
+def label(name: str) -> str:
+    """The name in reports: files lose their folder and suffix."""
+    path = Path(name)
+    return path.stem if path.suffix in (".pth", ".safetensors") else path.name
+
+
+def interpolate(small: np.ndarray, row: Row) -> np.ndarray:
+    """Bicubic interpolation of pixels that are areas, as image viewers do it."""
+    size = small.shape[1] * row.scale, small.shape[0] * row.scale
+    channels = [Image.fromarray(small[..., c]).resize(size, Image.Resampling.BICUBIC) for c in range(3)]
+    return np.stack([np.asarray(channel) for channel in channels], axis=-1).clip(0, 1)
+
+
+def interpolate_circular(small: np.ndarray, row: Row) -> np.ndarray:
+    """Bicubic interpolation of a picture that wraps around and whose pixels lie on the upper left of each patch.
+
+    The cubic of R. Keys (IEEE TASSP 29(6), 1981, a = −1/2), stretched by s.
+    """
+    s = row.scale
+    t = np.abs(np.arange(1 - 2 * s, 2 * s)) / s
+    taps = np.where(t <= 1, 1.5 * t**3 - 2.5 * t**2 + 1, -0.5 * t**3 + 2.5 * t**2 - 4 * t + 2)
+    kernel = torch.from_numpy(np.outer(taps, taps)).float()[None, None]
+    y = torch.from_numpy(small).permute(2, 0, 1)[None]
+    enlarged = Degradation(kernel, s, s * y.shape[-2], s * y.shape[-1]).adjoint(y)
+    return enlarged[0].permute(1, 2, 0).clamp(0, 1).numpy()

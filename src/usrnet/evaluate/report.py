@@ -1,0 +1,280 @@
+"""The reports of an evaluation: ``results.json``, ``.csv``, ``.md`` and one self-contained page, ``report.html``."""
+
+import base64
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import numpy as np
+
+from usrnet import __version__, image
+from usrnet.atomic import write_bytes
+from usrnet.evaluate import published
+from usrnet.evaluate.methods import label
+from usrnet.evaluate.protocols import Row
+from usrnet.evaluate.run import Cell, Results, Score
+from usrnet.plot import busiest
+
+CROP = 96  # side of the crops in the page, in restored pixels
+
+
+def write_reports(results: Results, output: Path) -> list[Path]:
+    """Write the four reports of complete results to ``output``; returns their paths."""
+    reports = {
+        "results.json": json.dumps(as_json(results), indent=1),
+        "results.csv": as_csv(results),
+        "results.md": as_markdown(results),
+        "report.html": as_html(results, output / "pictures"),
+    }
+    for name, text in reports.items():
+        write_bytes(output / name, text.encode())
+    return [output / name for name in reports]
+
+
+def as_json(results: Results) -> dict:
+    """The first method's results, with those of the other methods under ``"others"``."""
+
+    def of(method: str) -> dict:
+        rows = []
+        for number, row in enumerate(results.evaluation.rows):
+            means = {what: round(results.mean(method, number, what), 4) for what in Score.__dataclass_fields__}
+            each = {
+                name: {what: round(value, 4) for what, value in asdict(score).items()}
+                for name, score in results.scores[method][number].items()
+            }
+            rows.append({"scale": row.scale, "kernel": row.kernel_name, "noise_level": row.noise_level,
+                         **means, "per_image": each})  # fmt: skip
+        return {
+            "model": method,
+            "rows": rows,
+            "mean_psnr": round(float(np.mean([row["psnr"] for row in rows])), 4),
+            "mean_psnr_y": round(float(np.mean([row["psnr_y"] for row in rows])), 4),
+        }
+
+    first, *others = results.scores
+    return {
+        "protocol": results.evaluation.protocol,
+        "dataset": results.evaluation.folder.resolve().name,
+        "images": results.pictures,
+        "version": __version__,
+        **of(first),
+        "others": [of(method) for method in others],
+    }
+
+
+def as_csv(results: Results) -> str:
+    """One line per method, row and picture."""
+    buffer = io.StringIO()
+    table = csv.writer(buffer, lineterminator="\n")
+    table.writerow(["method", "scale", "kernel", "noise_level", "picture", *Score.__dataclass_fields__])
+    for method, rows in results.scores.items():
+        for row, scores in zip(results.evaluation.rows, rows, strict=True):
+            for picture, score in scores.items():
+                values = [f"{value:.4f}" for value in asdict(score).values()]
+                table.writerow([method, row.scale, row.kernel_name, f"{row.noise_level:g}", picture, *values])
+    return buffer.getvalue()
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a table: a method's numbers, and for every number its rank (1, 2 or 0 for the others)."""
+
+    method: str
+    values: list[str]
+    ranks: list[int]
+    published: bool = False
+
+
+@dataclass(frozen=True)
+class Group:
+    """The lines that are compared with each other."""
+
+    title: str
+    lines: list[Line]
+
+
+def groups(results: Results) -> tuple[list[str], list[Group]]:
+    """The table as in the paper: one group per scale and noise level, one column per kernel, then the mean.
+
+    The bicubic protocol has one column per measure instead.
+    """
+    evaluation = results.evaluation
+    if evaluation.protocol == "bicubic":
+        columns = ["PSNR (Y)", "SSIM (Y)", "PSNR (RGB)", "SSIM (RGB)"]
+    else:
+        count = max(int(row.kernel_name) for row in evaluation.rows)
+        columns = [f"k{index + 1}" for index in range(count)] + ["mean"]
+    made = []
+    for key in dict.fromkeys((row.scale, row.noise_level) for row in evaluation.rows):
+        numbers = [n for n, row in enumerate(evaluation.rows) if (row.scale, row.noise_level) == key]
+        measured: dict[str, list[float]] = {}
+        for method in results.scores:
+            if evaluation.protocol == "bicubic":
+                fields = ("psnr_y", "ssim_y", "psnr", "ssim")
+                measured[method] = [results.mean(method, numbers[0], what) for what in fields]
+            else:
+                each = [results.mean(method, n) for n in numbers]
+                measured[method] = [*each, float(np.mean(each))]
+        known = known_numbers(results, *key)
+        everything = [*known.values(), *measured.values()]
+        digits = [4 if column.startswith("SSIM") else 2 for column in columns]
+        lines = [
+            Line(
+                method,
+                ["" if np.isnan(v) else f"{v:.{d}f}" for v, d in zip(values, digits, strict=True)],
+                _ranks(values, everything),
+                published=method in known,
+            )
+            for method, values in {**known, **measured}.items()
+        ]
+        made.append(Group(f"×{key[0]}, noise {key[1]:g}", lines))
+    return columns, made
+
+
+def known_numbers(results: Results, scale: int, noise_level: float) -> dict[str, list[float]]:
+    """The published numbers for the same pictures and degradation, by "method (published)"."""
+    evaluation, count = results.evaluation, len(results.pictures)
+    dataset = evaluation.folder.resolve().name.lower()
+    found: dict[str, list[float]] = {}
+    if evaluation.protocol == "bicubic" and noise_level == 0:
+        sizes = {"set5": 5, "set14": 14, "bsd100": 100, "urban100": 100}
+        for method, sets in published.BICUBIC_Y.items():
+            if sizes.get(dataset) == count and scale in sets[dataset]:
+                found[f"{method} (published)"] = [sets[dataset][scale], *[float("nan")] * 3]
+    twelve = len({row.kernel_name for row in evaluation.rows}) == 12
+    if evaluation.protocol == "table1" and dataset == "bsd68" and count == 68 and twelve:
+        for method, rows in published.TABLE1_BSD68.items():
+            if (scale, noise_level) in rows:
+                values = rows[scale, noise_level]
+                found[f"{method} (published)"] = [*values, float(np.mean(values))]
+    return found
+
+
+def _ranks(values: Sequence[float], everything: Sequence[Sequence[float]]) -> list[int]:
+    if len(everything) < 2:
+        return [0] * len(values)
+    ranks = []
+    for column, value in enumerate(values):
+        better = sum(other[column] > value for other in everything)
+        ranks.append(better + 1 if better < 2 and not np.isnan(value) else 0)
+    return ranks
+
+
+def as_markdown(results: Results) -> str:
+    """The table; the best number of a group is bold."""
+    columns, made = groups(results)
+    evaluation = results.evaluation
+    dataset = evaluation.folder.resolve().name
+    lines = [
+        f"{evaluation.protocol} on {dataset} ({len(results.pictures)} pictures), PSNR in dB"
+        + (" over RGB." if evaluation.protocol != "bicubic" else "."),
+        "",
+        "| | method | " + " | ".join(columns) + " |",
+        "| --- | --- |" + " --- |" * len(columns),
+    ]
+    for group in made:
+        for line in group.lines:
+            cells = [f"**{v}**" if rank == 1 else v for v, rank in zip(line.values, line.ranks, strict=True)]
+            lines.append(f"| {group.title} | {line.method} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+@dataclass(frozen=True)
+class Extreme:
+    """The picture on which a method is best or worst, over the rows' mean."""
+
+    method: str
+    best: str
+    best_psnr: float
+    worst: str
+    worst_psnr: float
+
+
+def extremes(results: Results) -> list[Extreme]:
+    """For every method its best and its worst picture."""
+    found = []
+    for method, rows in results.scores.items():
+        means = {name: float(np.mean([row[name].psnr for row in rows])) for name in results.pictures}
+        best, worst = max(means, key=means.__getitem__), min(means, key=means.__getitem__)
+        found.append(Extreme(method, best, means[best], worst, means[worst]))
+    return found
+
+
+def as_html(results: Results, folder: Path) -> str:
+    """One page with everything in it; nothing is loaded from elsewhere."""
+    import jinja2
+
+    evaluation = results.evaluation
+    columns, made = groups(results)
+    kernels = {row.kernel_name: row for row in evaluation.rows}
+    first = next(iter(results.scores))
+    cells = [cell for cell in evaluation.cells() if cell.keep]
+    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
+        (files("usrnet.evaluate") / "report.html.j2").read_text("utf-8")
+    )
+    return template.render(
+        protocol=evaluation.protocol,
+        dataset=evaluation.folder.resolve().name,
+        count=len(results.pictures),
+        version=__version__,
+        source=published.SOURCE,
+        columns=columns,
+        kernels=[embed(draw_kernel(row)) for row in kernels.values()] if evaluation.protocol != "bicubic" else [],
+        groups=made,
+        extremes=extremes(results),
+        examples=[example(results, cell, folder) for cell in cells],
+        slider=slider(cells[0], folder, first) if cells else None,
+    )
+
+
+def example(results: Results, cell: Cell, folder: Path) -> dict:
+    """The crops of one example side by side: input with its kernel in the corner, every method, truth."""
+    read = {name: image.read(path).pixels for name, path in cell.files(folder).items()}
+    top, left = busiest(read["truth"], CROP)
+    s = cell.row.scale
+
+    def crop(pixels: np.ndarray) -> np.ndarray:
+        return pixels[top : top + CROP, left : left + CROP]
+
+    small = crop(enlarge_nearest(read["input"], s)).copy()
+    drawn = draw_kernel(cell.row)[: CROP // 2, : CROP // 2]
+    small[: drawn.shape[0], : drawn.shape[1]] = drawn[..., None]
+    number = [id(row) for row in results.evaluation.rows].index(id(cell.row))
+    crops = [("input, kernel", embed(small), "")]
+    for name in map(label, cell.methods):
+        psnr = results.scores[name][number][cell.path.name].psnr
+        crops.append((name, embed(crop(read[name])), f"{psnr:.2f} dB"))
+    crops.append(("truth", embed(crop(read["truth"])), ""))
+    return {"title": f"{cell.path.name}, ×{s}, kernel {cell.row.kernel_name}, noise {cell.row.noise_level:g}",
+            "crops": crops}  # fmt: skip
+
+
+def slider(cell: Cell, folder: Path, method: str) -> dict:
+    """A whole picture before and after."""
+    paths = cell.files(folder)
+    before = enlarge_nearest(image.read(paths["input"]).pixels, cell.row.scale)
+    after = image.read(paths[method]).pixels
+    title = f"{cell.path.name}, ×{cell.row.scale}: input and {method}"
+    height, width = after.shape[:2]
+    return {"title": title, "before": embed(before), "after": embed(after), "width": width, "height": height}
+
+
+def enlarge_nearest(pixels: np.ndarray, scale: int) -> np.ndarray:
+    return pixels.repeat(scale, axis=0).repeat(scale, axis=1)
+
+
+def draw_kernel(row: Row) -> np.ndarray:
+    """The kernel as a small grey picture, white where it is largest; zero is black."""
+    taps = row.kernel.mean(axis=0)
+    return (255 * (taps / taps.max()).clip(0, 1) ** 0.7).round().astype(np.uint8)
+
+
+def embed(pixels: np.ndarray) -> str:
+    """A picture as a ``data:`` address."""
+    buffer = io.BytesIO()
+    image.write(buffer, image.Picture(pixels))
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

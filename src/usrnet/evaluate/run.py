@@ -1,0 +1,260 @@
+"""Running a protocol over a folder: resumable, on one or several processes, in bounded memory."""
+
+import hashlib
+import json
+import signal
+import warnings
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, field
+from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from usrnet import image, metrics
+from usrnet.errors import PictureError, UsrnetError, UsrnetWarning
+from usrnet.evaluate.methods import digest, label, make_method
+from usrnet.evaluate.protocols import PROTOCOLS, Row
+from usrnet.paths import find_pictures
+
+BEST_PSNR = 100.0  # stands for infinity, so that means stay finite
+
+
+@dataclass(frozen=True)
+class Score:
+    """One restored picture against the truth: PSNR in dB and SSIM, over RGB and over the luma."""
+
+    psnr: float
+    ssim: float
+    psnr_y: float
+    ssim_y: float
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is measured; ``methods``: names for ``make_method``, ``examples``: how many results become pictures."""
+
+    protocol: str
+    folder: Path
+    rows: Sequence[Row]
+    methods: Sequence[str]
+    device: str = "auto"
+    precision: str = "fp32"
+    examples: int = 6
+
+    def pictures(self) -> list[Path]:
+        """The pictures of the folder; raises ``UsrnetError`` when two have one stem, by which reports name them."""
+        if not self.folder.is_dir():
+            raise UsrnetError(f"{self.folder}: there is no such folder of pictures")
+        paths = [path for path, _ in find_pictures([str(self.folder)])]
+        stems: dict[str, Path] = {}
+        for path in paths:
+            if path.stem in stems:
+                raise UsrnetError(f"{path} and {stems[path.stem].name} have one name: rename one of them")
+            stems[path.stem] = path
+        return paths
+
+    def run(self, output: Path, *, workers: int = 1) -> Iterator[tuple[int, int]]:
+        """Measure what ``output`` does not hold yet; yields the number of restorations done and of all.
+
+        Every score is written to ``scores.jsonl`` as it comes. A score is known by a hash of everything that decides
+        it, so an interrupted run goes on, and one with other settings measures only what is new.
+        """
+        labels = [label(name) for name in self.methods]
+        if len(set(labels)) < len(labels):
+            raise UsrnetError(f"two methods have one name: {', '.join(labels)}")
+        folder = output / "pictures"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            known = set(read_scores(output))
+            with (output / "scores.jsonl").open("a", encoding="utf-8") as file:
+                cells = list(self.cells())
+                missing = [cell for cell in cells if not cell.is_known(known, folder)]
+                total = len(cells) * len(self.methods)
+                done = total - len(missing) * len(self.methods)
+                yield done, total
+                for records in _measure_all(missing, folder, workers):
+                    for record in records:
+                        file.write(json.dumps(record) + "\n")
+                    file.flush()
+                    done += len(records)
+                    yield done, total
+        except OSError as error:
+            raise UsrnetError(f"{output}: cannot be written to ({error.strerror})") from error
+
+    def cells(self) -> "Iterator[Cell]":
+        """Every picture with every row; ``examples`` of them, spread evenly, keep their pictures."""
+        paths = self.pictures()
+        content = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
+        names = tuple(self.methods)
+        digests = tuple(digest(name) for name in names)
+        everything = [(row, path) for row in self.rows for path in paths]
+        count = min(self.examples, len(everything))
+        chosen = {round(i) for i in np.linspace(0, len(everything) - 1, count)} if count else set()
+        for index, (row, path) in enumerate(everything):
+            yield Cell(
+                self.protocol, path, content[path], row, names, digests, self.device, self.precision, index in chosen
+            )
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One picture under one degradation, restored by every method."""
+
+    protocol: str
+    path: Path
+    content: str
+    row: Row
+    methods: tuple[str, ...]
+    digests: tuple[str, ...]
+    device: str
+    precision: str
+    keep: bool
+
+    def keys(self) -> list[str]:
+        """For every method, a hash of all that decides the score."""
+        row = self.row
+        shared = hashlib.sha256(row.kernel.tobytes())
+        shared.update(repr((self.protocol, self.content, row.kernel.shape, row.scale, row.noise_level)).encode())
+        return [
+            hashlib.sha256(f"{shared.hexdigest()} {one} {self.precision}".encode()).hexdigest()[:24]
+            for one in self.digests
+        ]
+
+    def files(self, folder: Path) -> dict[str, Path]:
+        """Where the pictures of an example are kept, by ``"input"``, ``"truth"`` and the methods' labels."""
+        names = ["input", "truth", *map(label, self.methods)]
+        return {name: folder / f"{self.path.stem}_{self.row.label}_{name}.png" for name in names}
+
+    def is_known(self, known: set[str], folder: Path) -> bool:
+        kept = not self.keep or all(path.exists() for path in self.files(folder).values())
+        return kept and known.issuperset(self.keys())
+
+    def measure(self, folder: Path) -> list[dict]:
+        """Degrade, restore and compare; returns one record per method."""
+        protocol, row = PROTOCOLS[self.protocol], self.row
+        try:
+            truth = protocol.truth(read_rgb8(self.path), row.scale)
+        except UsrnetError as error:
+            raise error if isinstance(error, PictureError) else UsrnetError(f"{self.path}: {error}") from error
+        small = protocol.observe(truth, row)
+        border = protocol.border(row.scale)
+        records, kept = [], {"input": image.join(small, None, like=truth), "truth": truth}
+        for name, key in zip(self.methods, self.keys(), strict=True):
+            method = make_method(name, circular=protocol.circular, device=self.device, precision=self.precision)
+            restored = image.join(method(small, row), None, like=truth)
+            score = Score(
+                psnr=min(metrics.psnr(restored, truth, border=border), BEST_PSNR),
+                ssim=metrics.ssim(restored, truth, border=border),
+                psnr_y=min(metrics.psnr(restored, truth, border=border, y=True), BEST_PSNR),
+                ssim_y=metrics.ssim(restored, truth, border=border, y=True),
+            )
+            records.append({"key": key, "method": label(name), "picture": self.path.name, "scale": row.scale,
+                            "kernel": row.kernel_name, "noise_level": row.noise_level, **asdict(score)})  # fmt: skip
+            kept[label(name)] = restored
+        if self.keep:
+            for name, path in self.files(folder).items():
+                image.write(path, image.Picture(kept[name]))
+        return records
+
+
+def _measure_all(cells: Sequence[Cell], folder: Path, workers: int) -> Iterator[list[dict]]:
+    """The records of every cell, as they are ready."""
+    if workers == 1 or len(cells) < 2:
+        yield from (cell.measure(folder) for cell in cells)
+        return
+    threads = max(1, torch.get_num_threads() // workers)
+    pool = ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(threads,)
+    )
+    try:
+        waiting = iter(cells)
+        running: set[Future] = {pool.submit(cell.measure, folder) for cell in islice(waiting, 2 * workers)}
+        while running:
+            ready, running = wait(running, return_when=FIRST_COMPLETED)
+            running |= {pool.submit(cell.measure, folder) for cell in islice(waiting, len(ready))}
+            for future in ready:
+                yield future.result()
+    except BrokenProcessPool as error:
+        raise UsrnetError("a worker process was killed, perhaps for want of memory: use fewer --workers") from error
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _start_worker(threads: int) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
+    torch.set_num_threads(threads)
+
+
+def read_scores(output: Path) -> dict[str, dict]:
+    """The records in ``scores.jsonl`` by key; a last line that was cut off by a kill is left out."""
+    try:
+        lines = (output / "scores.jsonl").read_text("utf-8").splitlines()
+    except FileNotFoundError:
+        return {}
+    records = {}
+    for line in lines:
+        try:
+            record = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        records[record["key"]] = record
+    return records
+
+
+def read_rgb8(path: Path) -> np.ndarray:
+    """A picture as H×W×3 uint8. Raises ``PictureError``."""
+    pixels = image.read(path).pixels
+    if pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[-1] == 3:
+        return pixels
+    colour = image.split(pixels).colour
+    return image.join(np.repeat(colour, 3, -1) if colour.shape[-1] == 1 else colour, None, like=np.empty(0, np.uint8))
+
+
+@dataclass(frozen=True)
+class Results:
+    """All scores of an evaluation: ``scores[method][row number][picture name]``."""
+
+    evaluation: Evaluation
+    scores: dict[str, list[dict[str, Score]]]
+    pictures: list[str] = field(default_factory=list)
+
+    @classmethod
+    def read(cls, evaluation: Evaluation, output: Path) -> "Results":
+        """The results in ``output``, as far as they have been measured."""
+        records = read_scores(output)
+        rows = {id(row): number for number, row in enumerate(evaluation.rows)}
+        scores = {label(name): [{} for _ in evaluation.rows] for name in evaluation.methods}
+        names: dict[str, None] = {}
+        for cell in evaluation.cells():
+            names[cell.path.name] = None
+            for name, key in zip(cell.methods, cell.keys(), strict=True):
+                if key in records:
+                    values = {what: records[key][what] for what in Score.__dataclass_fields__}
+                    scores[label(name)][rows[id(cell.row)]][cell.path.name] = Score(**values)
+        return cls(evaluation, scores, list(names))
+
+    def mean(self, method: str, number: int, what: str = "psnr") -> float:
+        """The mean over the pictures of one row."""
+        return float(np.mean([getattr(score, what) for score in self.scores[method][number].values()]))
+
+
+def note_conversions(paths: Sequence[Path]) -> None:
+    """Say once which pictures are not 8-bit RGB, and that they are converted."""
+    from PIL import Image
+
+    odd = []
+    for path in paths:
+        try:
+            with Image.open(path) as picture:
+                if picture.mode != "RGB":
+                    odd.append(path.name)
+        except (OSError, SyntaxError):  # a picture that cannot be read is named when its turn comes
+            continue
+    if odd:
+        more = f" and {len(odd) - 3} more" if len(odd) > 3 else ""
+        warnings.warn(f"converted to 8-bit RGB: {', '.join(odd[:3])}{more}", UsrnetWarning, stacklevel=2)
