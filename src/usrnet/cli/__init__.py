@@ -63,11 +63,15 @@ def main() -> None:
             raise
         print(f"usrnet: {error}", file=sys.stderr)
         sys.exit(FAILED if isinstance(error, PictureError) else USAGE)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt:  # typer turns most of them into the exit code
         if debug:
             raise
         print("usrnet: stopped", file=sys.stderr)
         sys.exit(INTERRUPTED)
+    except SystemExit as stop:
+        if stop.code == INTERRUPTED:
+            print("usrnet: stopped", file=sys.stderr)
+        raise
     except BrokenPipeError:
         sys.stderr.close()  # the reader has gone: there is nobody to tell
         sys.exit(FAILED)

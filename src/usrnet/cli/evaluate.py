@@ -62,7 +62,7 @@ def evaluate(
     rows = published_rows(
         name,
         load_all(kernels) if kernels else [],
-        [int(value) for value in numbers(scales, "--scales")] if scales else None,
+        whole(numbers(scales, "--scales")) if scales else None,
         numbers(noise, "--noise") if noise else None,
     )
     evaluation = Evaluation(name, folder, rows, model, device=device, precision=precision, examples=examples)
@@ -99,3 +99,13 @@ def find_kernels(folder: Path) -> Path:
         f"which kernels? Give --kernels FILE; the twelve of Table 1 are the published kernels_12.mat, which is found "
         f"by itself as {places[0]} or {places[1]}"
     )
+
+
+def whole(values: list[float]) -> list[int]:
+    """Scale factors as integers; raises ``UsrnetError``."""
+    from usrnet.errors import UsrnetError
+
+    for value in values:
+        if value != int(value):
+            raise UsrnetError(f"--scales: {value} is not a whole number")
+    return [int(value) for value in values]

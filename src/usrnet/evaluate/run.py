@@ -4,10 +4,10 @@ import hashlib
 import json
 import signal
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
@@ -58,7 +58,7 @@ class Evaluation:
             stems[path.stem] = path
         return paths
 
-    def run(self, output: Path, *, workers: int = 1) -> Iterator[tuple[int, int]]:
+    def run(self, output: Path, *, workers: int = 1) -> Generator[tuple[int, int], None, None]:
         """Measure what ``output`` does not hold yet; yields the number of restorations done and of all.
 
         Every score is written to ``scores.jsonl`` as it comes. A score is known by a hash of everything that decides
@@ -72,10 +72,11 @@ class Evaluation:
             folder.mkdir(parents=True, exist_ok=True)
             known = set(read_scores(output))
             with (output / "scores.jsonl").open("a", encoding="utf-8") as file:
+                file.write("\n")  # a kill may have cut off the last line
                 cells = list(self.cells())
-                missing = [cell for cell in cells if not cell.is_known(known, folder)]
+                missing = [part for cell in cells if (part := cell.missing(known, folder))]
                 total = len(cells) * len(self.methods)
-                done = total - len(missing) * len(self.methods)
+                done = total - sum(len(cell.methods) for cell in missing)
                 yield done, total
                 for records in _measure_all(missing, folder, workers):
                     for record in records:
@@ -130,9 +131,18 @@ class Cell:
         names = ["input", "truth", *map(label, self.methods)]
         return {name: folder / f"{self.path.stem}_{self.row.label}_{name}.png" for name in names}
 
-    def is_known(self, known: set[str], folder: Path) -> bool:
-        kept = not self.keep or all(path.exists() for path in self.files(folder).values())
-        return kept and known.issuperset(self.keys())
+    def missing(self, known: set[str], folder: Path) -> "Cell | None":
+        """The same cell with the methods only whose score is not known or whose picture is not kept; None if none."""
+        kept = self.files(folder)
+        chosen = [
+            (name, one)
+            for name, one, key in zip(self.methods, self.digests, self.keys(), strict=True)
+            if key not in known or (self.keep and not kept[label(name)].exists())
+        ]
+        if not chosen:
+            return None
+        names, digests = zip(*chosen, strict=True)
+        return replace(self, methods=names, digests=digests)
 
     def measure(self, folder: Path) -> list[dict]:
         """Degrade, restore and compare; returns one record per method."""
@@ -200,7 +210,7 @@ def read_scores(output: Path) -> dict[str, dict]:
     for line in lines:
         try:
             record = json.loads(line)
-        except json.JSONDecodeError:
+        except json.JSONDecodeError:  # empty or cut off
             continue
         records[record["key"]] = record
     return records

@@ -1,0 +1,40 @@
+"""The figure of the unfolding: what it shows is what the model does."""
+
+import numpy as np
+import pytest
+
+import usrnet
+from usrnet.errors import UsrnetError
+from usrnet.evaluate.explain import explain
+from usrnet.plot import render
+from usrnet.restoration import Restorer
+
+
+def test_the_last_iteration_is_the_result(photo):
+    small = photo[:40, :52]
+    restorer = Restorer("default", scale=3, kernel="gaussian:1.6", noise_level=5)
+    steps = list(restorer.iterations(small))
+    assert len(steps) == 6
+    result = (steps[-1][1].clip(0, 1) * 255).round().astype(np.uint8)
+    assert np.array_equal(result, restorer(small))
+
+
+@pytest.mark.parametrize(("model", "iterations"), [("default", 6), ("tv", 24)])
+def test_figure(photo, model, iterations):
+    truth = photo[64:192, 64:192]
+    small = usrnet.degrade(truth, "motion:3", scale=2, noise_level=2.55)
+    figure = explain(small, model=model, scale=2, kernel="motion:3", noise_level=2.55, truth=truth)
+    above, below = figure.subfigs
+    assert len(above.axes) == 2 * (iterations + 1)
+    assert len(below.axes) == 5
+    curve = np.asarray(below.axes[-1].lines[1].get_ydata())
+    assert len(curve) == iterations
+    assert curve[-1] > curve[0] + 2  # the restoration converges
+    assert render(figure, dpi=40).std() > 10
+
+
+def test_grey_picture_and_wrong_truth(photo):
+    grey = photo[:50, :40, 0]
+    explain(grey, scale=2, kernel="delta")
+    with pytest.raises(UsrnetError, match="the truth has 40×50 pixels, the restored picture 80×100"):
+        explain(grey, scale=2, truth=grey)
