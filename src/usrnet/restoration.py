@@ -5,6 +5,7 @@ tile. Grey pictures stay grey, alpha is enlarged by itself, and the answer is of
 """
 
 import math
+import re
 import resource
 import sys
 import time
@@ -25,6 +26,7 @@ from usrnet.boundary import extend, extended_length
 from usrnet.degradation import check_noise_level, check_scale
 from usrnet.device import choose_device
 from usrnet.errors import UsrnetError
+from usrnet.model.packed import pack
 from usrnet.tiling import spans
 from usrnet.weights import load
 
@@ -66,8 +68,8 @@ def restore(
     per channel) or a text such as ``"gaussian:1.6"``, which is parsed together with the scale; an array is taken
     as it is. ``noise_level``: the noise's standard deviation on the 0–255 scale. ``tile``: ``"auto"`` bounds the
     memory, ``"off"`` restores at once, a number is the side of a tile in pixels of ``image``. ``precision``:
-    ``"fp32"``, ``"bf16"`` (the prior in bfloat16, faster where the hardware has it), or ``"auto"``, which is
-    fp32. ``device``: ``"auto"``, ``"cpu"`` or ``"cuda"``; a model that is given stays where it is when ``"auto"``.
+    ``"fp32"``, ``"bf16"`` (the inner layers of the prior in bfloat16), or ``"auto"``: bf16 where the hardware has it
+    natively. ``device``: ``"auto"``, ``"cpu"`` or ``"cuda"``; a model that is given stays where it is when ``"auto"``.
 
     Raises ``UsrnetError`` for arguments that make no sense.
     """
@@ -82,6 +84,21 @@ def restore(
         device=device,
     )
     return pictures.to_any(restorer(source.pixels, progress=progress), like=image)
+
+
+@contextmanager
+def inference(device: torch.device, *, bf16: bool) -> Iterator[None]:
+    """No gradients; ``bf16``: the inner layers of the prior in bfloat16 and everything else in float32."""
+    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+        yield
+
+
+def prefers_bf16(device: torch.device) -> bool:
+    """Whether the hardware multiplies bfloat16 natively, so that it is faster than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
 
 class Restorer:
@@ -108,12 +125,15 @@ class Restorer:
         self.tile = _check_tile(tile)
         if precision not in ("auto", "fp32", "bf16"):
             raise UsrnetError(f"precision {precision!r} is not known: choose auto, fp32 or bf16")
-        self.precision = "bf16" if precision == "bf16" else "fp32"
         taps = kernels.resolve(default_kernel(scale) if kernel is None else kernel, scale=self.scale)
         given = None if isinstance(model, str) else next(model.parameters(), None)
         self.device = given.device if given is not None and device == "auto" else choose_device(device)
+        self.precision = ("bf16" if prefers_bf16(self.device) else "fp32") if precision == "auto" else precision
         network = load(model) if isinstance(model, str) else model
         self.model = network.to(self.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        packed = pack(self.model, torch.bfloat16 if self.precision == "bf16" else torch.float32)
+        self.autocast = packed is None and self.precision == "bf16"
+        self.model = packed or self.model
         self.taps = torch.from_numpy(taps).to(self.device, torch.float32)[None]
 
     def __call__(self, pixels: np.ndarray, *, progress: Progress | None = None) -> np.ndarray:
@@ -184,7 +204,7 @@ class Restorer:
         colour = pictures.split(pixels).colour
         window = torch.from_numpy(np.repeat(colour, 3, -1) if colour.shape[-1] == 1 else colour).permute(2, 0, 1)
         h, w = (self.scale * length for length in window.shape[-2:])
-        with self._inference():
+        with inference(self.device, bf16=self.autocast):
             for pair in self.model.iterate(*self._observe(window)):  # pyright: ignore[reportCallIssue]
                 z, x = (part[0, :, :h, :w].permute(1, 2, 0).cpu().numpy() for part in pair)
                 yield z, x
@@ -192,7 +212,7 @@ class Restorer:
     def _window(self, window: Tensor) -> Tensor:
         """Extend, restore and crop one window: 3×h×w → 3×sh×sw, float32."""
         h, w = (self.scale * length for length in window.shape[-2:])
-        with self._inference():
+        with inference(self.device, bf16=self.autocast):
             return self.model(*self._observe(window))[0, :, :h, :w]
 
     def _observe(self, window: Tensor) -> tuple[Tensor, Tensor, int, Tensor]:
@@ -203,13 +223,6 @@ class Restorer:
         # The sine transforms lose digits in float32 where the patches are long.
         y = extend(window.to(self.device, torch.float64), *size).float()[None]
         return y, self.taps, self.scale, y.new_full((1, 1, 1, 1), self.noise_level / 255)
-
-    @contextmanager
-    def _inference(self) -> Iterator[None]:
-        with torch.inference_mode(), torch.autocast(
-            self.device.type, torch.bfloat16, enabled=self.precision == "bf16"
-        ):  # fmt: skip
-            yield
 
 
 def restore_file(
@@ -233,6 +246,11 @@ def restore_file(
 
 def peak_memory_mb() -> float:
     """The largest resident memory of this process so far, in MB."""
+    status = Path("/proc/self/status")
+    if status.exists():  # getrusage's figure is never below what the parent process had
+        found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
+        if found:
+            return int(found[1]) / 2**10
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 

@@ -121,7 +121,8 @@ def test_an_interrupted_run_goes_on(folder, tmp_path):
     steps.close()
     with (output / "scores.jsonl").open("a") as file:
         file.write('{"key": "cut off by a ki')
-    assert [done for done, _ in evaluation.run(output)][::6] == [2, 8]
+    again = [done for done, _ in evaluation.run(output)]
+    assert (again[0], again[-1]) == (2, 8)
     before = (output / "scores.jsonl").read_text()
     assert list(evaluation.run(output)) == [(8, 8)]
     assert (output / "scores.jsonl").read_text().strip() == before.strip()

@@ -40,15 +40,15 @@ class ResUNet(nn.Module):
         """``z``: N×3×H×W of any size; ``beta``: N×1×1×1 or a map N×1×H×W, on the scale of ``z`` → N×3×H×W."""
         height, width = z.shape[-2:]
         x = torch.cat((z, beta.expand(-1, 1, height, width)), dim=1)
-        x = _replicate(x, -height % 8, -width % 8)
-        x1 = self.m_head(x)
+        x = replicate(x, -height % 8, -width % 8)
+        x1 = _exactly(self.m_head, x)
         x2 = self.m_down1(x1)
         x3 = self.m_down2(x2)
         x4 = self.m_down3(x3)
         x = self.m_up3(self.m_body(x4) + x4)
         x = self.m_up2(x + x3)
         x = self.m_up1(x + x2)
-        return self.m_tail(x + x1)[..., :height, :width]
+        return _exactly(self.m_tail, x + x1)[..., :height, :width]
 
 
 class TotalVariation(nn.Module):
@@ -76,6 +76,12 @@ class TotalVariation(nn.Module):
         return z + weight * _divergence(dual)
 
 
+def _exactly(layer: nn.Module, x: Tensor) -> Tensor:
+    """The layer without autocast: at the outer ends of the prior bfloat16 costs most of what it costs."""
+    with torch.autocast(x.device.type, enabled=False):
+        return layer(x)
+
+
 def _conv3(inputs: int, outputs: int) -> nn.Conv2d:
     return nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
 
@@ -90,7 +96,8 @@ def _up(inputs: int, outputs: int, blocks: int) -> nn.Sequential:
     return nn.Sequential(up, *(ResBlock(outputs) for _ in range(blocks)))
 
 
-def _replicate(x: Tensor, bottom: int, right: int) -> Tensor:
+def replicate(x: Tensor, bottom: int, right: int) -> Tensor:
+    """Repeat the last row and column, because the U-Net halves the picture three times."""
     return F.pad(x, (0, right, 0, bottom), mode="replicate") if bottom or right else x
 
 

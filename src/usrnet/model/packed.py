@@ -1,0 +1,110 @@
+"""The prior prepared for inference on a CPU: the same function as ``ResUNet``, several times faster.
+
+Weights are converted and laid out for oneDNN once instead of in every call, and ReLU and the sum of a residual block
+are done inside the convolution that comes before. The inner layers may be bfloat16; head, tail and the outermost sum
+stay float32, where rounding costs most (measured in docs/speed.md).
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from usrnet.model.prior import ResBlock, ResUNet, replicate
+from usrnet.model.usrnet import Unfolding
+
+
+def pack(model: nn.Module, dtype: torch.dtype) -> nn.Module | None:
+    """The unfolding with its prior packed, or None where that is not possible: another prior, or no oneDNN.
+
+    ``dtype``: of the inner layers, float32 or bfloat16. The weights are copied: later changes are not seen.
+    """
+    able = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
+    if not (able and isinstance(model, Unfolding) and isinstance(model.p, ResUNet)):
+        return None
+    if next(model.parameters()).dtype != torch.float32 or next(model.parameters()).device.type != "cpu":
+        return None
+    return Unfolding(PackedResUNet(model.p, dtype), model.h).eval()
+
+
+class PackedResUNet(nn.Module):
+    """``ResUNet`` without gradients, float32 in and out; called with the same arguments."""
+
+    def __init__(self, prior: ResUNet, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.dtype = dtype
+        self.head = _Convolution(prior.m_head, torch.float32)
+        down, up = (prior.m_down1, prior.m_down2, prior.m_down3), (prior.m_up3, prior.m_up2, prior.m_up1)
+        self.down = nn.ModuleList(_stage(part, dtype) for part in down)
+        self.body = _stage(prior.m_body, dtype)
+        self.up = nn.ModuleList(_stage(part, dtype) for part in up)
+        self.tail = _Convolution(prior.m_tail, torch.float32)
+
+    @torch.inference_mode()
+    def forward(self, z: Tensor, beta: Tensor) -> Tensor:
+        """``z``: N×3×H×W of any size; ``beta``: N×1×1×1 or a map N×1×H×W → N×3×H×W."""
+        height, width = z.shape[-2:]
+        x = replicate(torch.cat((z, beta.expand(-1, 1, height, width)), dim=1), -height % 8, -width % 8)
+        outer = self.head(x.contiguous(memory_format=torch.channels_last))
+        x = outer.to(self.dtype, copy=True)  # stages overwrite what they get
+        skips = []
+        for stage in self.down:
+            x = stage(x)
+            skips.append(x.clone())
+        x = self.body(x)
+        for stage, skip in zip(self.up, reversed(skips), strict=True):
+            x = stage(x.add_(skip))
+        return self.tail(outer.add_(x))[..., :height, :width]
+
+
+class _Convolution(nn.Module):
+    """A convolution whose weights are laid out for oneDNN."""
+
+    def __init__(self, convolution: nn.Module, dtype: torch.dtype) -> None:
+        super().__init__()
+        assert isinstance(convolution, nn.Conv2d)
+        weight = convolution.weight.detach().to(dtype).contiguous(memory_format=torch.channels_last)
+        stride, padding = list(convolution.stride), list(map(int, convolution.padding))
+        self.options = (None, padding, stride, [1, 1], 1)
+        self.weight = torch.ops.mkldnn._reorder_convolution_weight(weight, padding, stride, [1, 1], 1, [])
+
+    def forward(self, x: Tensor, *, relu: bool = False) -> Tensor:
+        unary = "relu" if relu else "none"
+        return torch.ops.mkldnn._convolution_pointwise(x, self.weight, *self.options, unary, [], "")
+
+    def add_to(self, target: Tensor, x: Tensor) -> Tensor:
+        """``target += self(x)``."""
+        return torch.ops.mkldnn._convolution_pointwise_.binary(
+            target, x, self.weight, *self.options, "add", 1.0, None, [], None
+        )  # fmt: skip
+
+
+class _ResBlock(nn.Module):
+    """A residual block; its input is overwritten."""
+
+    def __init__(self, block: ResBlock, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.first, self.second = (_Convolution(block.res[index], dtype) for index in (0, 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second.add_to(x, self.first(x, relu=True))
+
+
+class _Transposed(nn.Module):
+    def __init__(self, convolution: nn.ConvTranspose2d, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.weight = convolution.weight.detach().to(dtype)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.conv_transpose2d(x, self.weight, stride=2)
+
+
+def _stage(part: nn.Sequential, dtype: torch.dtype) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for layer in part:
+        if isinstance(layer, ResBlock):
+            layers.append(_ResBlock(layer, dtype))
+        elif isinstance(layer, nn.ConvTranspose2d):
+            layers.append(_Transposed(layer, dtype))
+        else:
+            layers.append(_Convolution(layer, dtype))
+    return nn.Sequential(*layers)

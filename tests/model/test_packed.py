@@ -1,0 +1,58 @@
+"""The packed prior is the same function as the prior it was made from."""
+
+import pytest
+import torch
+
+import usrnet
+from usrnet.model import TINY, USRNet
+from usrnet.model.packed import PackedResUNet, pack
+
+
+@pytest.fixture(scope="module")
+def model() -> USRNet:
+    loaded = usrnet.load("default").eval()
+    assert isinstance(loaded, USRNet)
+    return loaded
+
+
+@pytest.mark.parametrize("shape", [(2, 40, 56), (1, 13, 17), (1, 1, 1)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 0.03)])
+def test_same_result_and_untouched_input(model, shape, dtype, tolerance):
+    n, height, width = shape
+    z, beta = torch.rand(n, 3, height, width), 0.3 * torch.rand(n, 1, 1, 1)
+    packed = pack(model, dtype)
+    assert isinstance(packed, torch.nn.Module)
+    assert isinstance(packed.p, PackedResUNet)
+    with torch.inference_mode():
+        before = z.clone()
+        result = packed.p(z, beta)
+        assert torch.equal(z, before)
+        assert result.dtype == torch.float32
+        assert (result - model.p(z, beta)).abs().max() < tolerance
+        rms = (result - model.p(z, beta)).square().mean().sqrt()
+        assert rms < tolerance / 10
+
+
+def test_what_cannot_be_packed():
+    assert pack(usrnet.load("tv"), torch.float32) is None
+    assert pack(USRNet(TINY).double(), torch.float32) is None
+    assert pack(torch.nn.Conv2d(3, 3, 3), torch.float32) is None
+
+
+def test_bf16_costs_almost_nothing(photo):
+    """The loss against float32 on a real task stays under a fiftieth of a decibel."""
+    from usrnet import metrics
+
+    truth = photo[64:192, 64:192]
+    for scale in (1, 2, 3):
+        cropped = truth[:126, :126] if scale == 3 else truth
+        small = usrnet.degrade(cropped, "gaussian:1.2", scale=scale)
+        psnr = [
+            metrics.psnr(
+                usrnet.restore(
+                    small, scale=scale, kernel="gaussian:1.2", noise_level=0, precision=precision
+                ), cropped, border=8,
+            )
+            for precision in ("fp32", "bf16")
+        ]  # fmt: skip
+        assert psnr[0] - psnr[1] < 0.02
