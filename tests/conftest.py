@@ -1,4 +1,4 @@
-"""What all tests share: the data folder, the official weights, one table of tolerances."""
+"""What all tests share: the data folder and the official weights."""
 
 import os
 from pathlib import Path
@@ -7,10 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-SHARED = Path(__file__).parents[2] / "shared"
+from tolerances import TOLERANCE
 
-# The largest absolute difference from a float64 reference that is rounding, for pictures in [0,1].
-TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-6}
+SHARED = Path(__file__).parents[2] / "shared"
 
 
 @pytest.fixture(scope="session")

@@ -68,7 +68,7 @@ def test_tiles_lose_nothing_and_leave_no_seam(photo, tiny, name):
     kernel = kernels.parse("motion:5", scale=2)
     small = usrnet.degrade(photo, kernel, scale=2, noise_level=2.55)
     model = tiny if name == "tiny" else "tv"
-    options = {"model": model, "scale": 2, "kernel": kernel, "noise_level": 2.55}
+    options = {"model": model, "scale": 2, "kernel": kernel, "noise_level": 2.55, "precision": "fp32"}
     whole = restore(small, tile="off", **options)
     tiled = restore(small, tile=96, **options)
     loss = metrics.psnr(whole, photo, border=8) - metrics.psnr(tiled, photo, border=8)
@@ -105,7 +105,9 @@ def test_matches_the_published_pipeline_on_a_real_picture(shared, tiny):
     for scale, width in ((1, 0.6), (2, 0.9), (3, 1.7), (4, 2.2)):
         move = -(scale - 1) / 2
         kernel = kernels.shift(kernels.gaussian(width), move, move)  # bilinear, as published
-        out = restore(picture.convert("RGB"), model=tiny, scale=scale, kernel=kernel, noise_level=15)
+        out = restore(
+            picture.convert("RGB"), model=tiny, scale=scale, kernel=kernel, noise_level=15, precision="fp32"
+        )
         expected = np.asarray(Image.open(shared / "oracle" / f"real_chip_x{scale}.png").convert("RGB"))
         difference = np.abs(np.asarray(out).astype(int) - expected)
         assert difference.mean() < 0.5

@@ -41,6 +41,21 @@ class Measurement:
     share_of_limit: float
 
 
+HEADER = (
+    "| model | result | mode | times faster | quartiles | ms | memory | of the arithmetic limit |\n"
+    "| --- | --- | --- | --- | --- | --- | --- | --- |"
+)
+
+
+def as_markdown(one: Measurement) -> str:
+    """The line of the table under ``HEADER``."""
+    return (
+        f"| {one.architecture} | {one.side}×{one.side} | {one.mode} | {one.ratio:.2f} "
+        f"| {one.low:.2f} to {one.high:.2f} | {1000 * one.seconds:.0f} | {one.megabytes:.0f} MB "
+        f"| {one.share_of_limit:.0%} |"
+    )
+
+
 def published_form(model: USRNet, y: Tensor, kernel: Tensor, scale: int, sigma: Tensor) -> Tensor:
     """The paper's algorithm as it is written: the same result up to rounding, none of this package's shortcuts."""
     height, width = (scale * length for length in y.shape[-2:])
@@ -128,7 +143,7 @@ def measure(problem: Problem, names: Sequence[str], *, pairs: int = 7) -> list[M
                 quartiles[2],
                 peak_megabytes(problem, name),
                 limits[name] / median,
-            )  # fmt: skip
+            )
         )
     return measured
 
@@ -155,7 +170,7 @@ def arithmetic_seconds(problem: Problem, precision: str) -> float:
 
 
 def flops_per_pixel(architecture: str) -> float:
-    """Floating-point operations of one prior step per pixel of the result; a multiplication and an addition are two."""
+    """Floating-point operations of one prior step per pixel; a multiplication and an addition are two."""
     sizes = CONFIGS[architecture]
     c1, c2, c3, c4 = sizes.channels
     multiplications = 9 * (4 * c1 + 3 * c1)
@@ -184,7 +199,7 @@ def hardware(device: torch.device) -> str:
     return f"{name}, {torch.get_num_threads()} threads"
 
 
-def _print_peak(architecture: str, side: str, device: str, mode: str) -> None:
+def _write_peak(architecture: str, side: str, device: str, mode: str) -> None:
     problem = Problem(architecture, int(side), torch.device(device))
     small = Problem(architecture, 64, problem.device).runner(mode)
     run = problem.runner(mode)
@@ -192,11 +207,10 @@ def _print_peak(architecture: str, side: str, device: str, mode: str) -> None:
         small()  # what libraries allocate once is not the picture's
         before = peak_memory_mb()
         run()
-    if problem.device.type == "cuda":
-        print(torch.cuda.max_memory_allocated() / 2**20)
-    else:
-        print(peak_memory_mb() - before)
+    on_gpu = problem.device.type == "cuda"
+    peak = torch.cuda.max_memory_allocated() / 2**20 if on_gpu else peak_memory_mb() - before
+    sys.stdout.write(f"{peak}\n")
 
 
 if __name__ == "__main__":
-    _print_peak(*sys.argv[1:])
+    _write_peak(*sys.argv[1:])

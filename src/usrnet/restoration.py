@@ -40,7 +40,7 @@ DEFAULT_WIDTHS = {1: 0.4, 2: 0.7, 3: 1.5, 4: 2.0}
 """Gaussian widths (in high-resolution pixels) that suit clean photos, by scale (the published choice)."""
 
 DEFAULT_NOISE_LEVEL = 2.0
-TILE_OUTPUT = 1024  # side of an automatic tile, in enlarged pixels: bounds the memory of the full model too
+TILE_OUTPUT = 1536  # side of an automatic tile, in enlarged pixels: bounds the memory of the full model too
 HALO_OUTPUT = 48  # context that the prior looks at, in enlarged pixels; measured in benchmarks/tiles.py
 
 
@@ -68,8 +68,9 @@ def restore(
     per channel) or a text such as ``"gaussian:1.6"``, which is parsed together with the scale; an array is taken
     as it is. ``noise_level``: the noise's standard deviation on the 0–255 scale. ``tile``: ``"auto"`` bounds the
     memory, ``"off"`` restores at once, a number is the side of a tile in pixels of ``image``. ``precision``:
-    ``"fp32"``, ``"bf16"`` (the inner layers of the prior in bfloat16), or ``"auto"``: bf16 where the hardware has it
-    natively. ``device``: ``"auto"``, ``"cpu"`` or ``"cuda"``; a model that is given stays where it is when ``"auto"``.
+    ``"fp32"``, ``"bf16"`` (the inner layers of the prior in bfloat16), or ``"auto"``: bf16 where the hardware
+    has it natively. ``device``: ``"auto"``, ``"cpu"`` or ``"cuda"``; a model that is given stays where it is when
+    ``"auto"``.
 
     Raises ``UsrnetError`` for arguments that make no sense.
     """

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import TOLERANCE
+from tolerances import TOLERANCE
 from usrnet.degradation import Degradation
 from usrnet.errors import UsrnetError
 from usrnet.model import data_step

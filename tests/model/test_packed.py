@@ -4,8 +4,9 @@ import pytest
 import torch
 
 import usrnet
-from usrnet.model import TINY, USRNet
+from usrnet.model import USRNet
 from usrnet.model.packed import PackedResUNet, pack
+from usrnet.model.usrnet import TINY
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import TOLERANCE
+from tolerances import TOLERANCE
 from usrnet.errors import UsrnetError
 from usrnet.model import CONFIGS, Config, USRNet, total_variation
 
