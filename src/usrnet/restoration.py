@@ -155,6 +155,25 @@ class Restorer:
             result[rows] = pictures.join(strip, None if alpha is None else alpha[rows], like=pixels)
         return result
 
+    def crop(self, pixels: np.ndarray, top: int, left: int, height: int, width: int) -> np.ndarray:
+        """The part of the result that lies on a part of ``pixels``, computed with no more than it depends on.
+
+        ``top``, ``left``, ``height``, ``width`` are in pixels of the input and inside it.
+        """
+        s, grid, halo = self.scale, self._grid(), self._halo()
+        first = [max(0, start - halo) // grid * grid for start in (top, left)]
+        part = pixels[first[0] : top + height + halo, first[1] : left + width + halo]
+        y, x = s * (top - first[0]), s * (left - first[1])
+        return self(part)[y : y + s * height, x : x + s * width]
+
+    def _grid(self) -> int:
+        """Windows start at multiples of this: the prior's blocks are 8×8 enlarged pixels."""
+        return 8 // math.gcd(8, self.scale)
+
+    def _halo(self) -> int:
+        """A deconvolved pixel leans on about twice the kernel's reach, and the prior on what surrounds that."""
+        return math.ceil((max(self.taps.shape[-2:]) + HALO_OUTPUT) / self.scale)
+
     def _strips(self, colour: np.ndarray, progress: Progress | None) -> Iterator[tuple[int, np.ndarray]]:
         """H×W×3 float32 → strips of the enlarged picture from top to bottom, each with its first row.
 
@@ -162,9 +181,8 @@ class Restorer:
         """
         height, width, channels = colour.shape
         s = self.scale
-        grid = 8 // math.gcd(8, s)  # the prior's blocks are 8×8 enlarged pixels
         tile, halo = self._tile_and_halo(height, width)
-        rows, columns = spans(height, tile, halo, grid), spans(width, tile, halo, grid)
+        rows, columns = (spans(length, tile, halo, self._grid()) for length in (height, width))
         whole = torch.from_numpy(np.ascontiguousarray(colour.transpose(2, 0, 1)))
         done, total = 0, len(rows) * len(columns)
         overlap = np.zeros((0, s * width, channels), np.float32)
@@ -197,8 +215,7 @@ class Restorer:
             tile = TILE_OUTPUT // self.scale
         else:
             tile = int(self.tile)
-        # A deconvolved pixel leans on about twice the kernel's reach, and the prior on what surrounds that.
-        return tile, math.ceil((max(self.taps.shape[-2:]) + HALO_OUTPUT) / self.scale)
+        return tile, self._halo()
 
     def iterations(self, pixels: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Inside the unfolding: ``(z_k, x_k)`` for k = 1..K, float32 sH×sW×3, not clipped, without tiles."""

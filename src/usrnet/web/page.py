@@ -1,0 +1,250 @@
+"""How the page looks, and which control does what."""
+
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Any, TypeVar
+
+import gradio as gr
+import numpy as np
+
+from usrnet import image
+from usrnet.degradation import degrade
+from usrnet.errors import UsrnetError
+from usrnet.web import actions
+from usrnet.web.actions import BLURS, FILE, GAUSSIAN, SHAKE, Settings
+
+TITLE = "usrnet: sharper, larger, cleaner"
+WAITING = 40  # requests that may wait; more are told to come back later
+
+STYLE = """
+.gradio-container { max-width: 1280px !important; margin: auto !important; }
+#head h1 { font-size: 1.6rem; margin: 0; } #head p { color: var(--body-text-color-subdued); margin: .1rem 0 0; }
+#kernel { min-width: 120px !important; } #kernel img { image-rendering: pixelated; }
+#overview img { cursor: crosshair; } #preview img { image-rendering: pixelated; }
+footer { opacity: .6; }
+@media (max-width: 640px) { .gradio-container { padding: .5rem !important; } }
+"""
+
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+class Jobs:
+    """The running whole-picture restorations by session, so that each can be stopped."""
+
+    def __init__(self) -> None:
+        self._stops: dict[str, threading.Event] = {}
+        self._lock = threading.Lock()
+
+    def begin(self, session: str | None) -> threading.Event:
+        with self._lock:
+            return self._stops.setdefault(session or "", threading.Event()) if session else threading.Event()
+
+    def end(self, session: str | None) -> None:
+        with self._lock:
+            self._stops.pop(session or "", None)
+
+    def stop(self, request: gr.Request) -> None:
+        """Stop what this session has running: the button was pressed or the page was closed."""
+        with self._lock:
+            if event := self._stops.get(request.session_hash or ""):
+                event.set()
+
+
+def told(function: Function) -> Function:
+    """The function, with errors shown to the user as one sentence."""
+    import functools
+
+    @functools.wraps(function)
+    def wrapped(*arguments: Any, **named: Any) -> Any:
+        try:
+            return function(*arguments, **named)
+        except UsrnetError as error:
+            text = str(error).replace(tempfile.gettempdir(), "")
+            raise gr.Error(text, title="This does not work", print_exception=False) from error
+
+    return wrapped  # pyright: ignore[reportReturnType]
+
+
+def make_examples(folder: Path) -> list[list[Any]]:
+    """The bundled photo, spoiled in three ways, each with the controls that undo it."""
+    with as_file(files("usrnet") / "data" / "astronaut.png") as path:
+        photo = image.read(path).pixels
+    chosen = [
+        ("shaken", Settings(scale=2, blur=SHAKE, seed=3, noise_level=3)),
+        ("soft", Settings(scale=2, width=2.2, noise_level=2)),
+        ("noisy", Settings(scale=1, width=0.8, noise_level=15)),
+    ]
+    examples = []
+    for name, settings in chosen:
+        small = degrade(photo, settings.kernel(), scale=settings.scale, noise_level=settings.noise_level)
+        margin = 12 * (2 // settings.scale)  # there the blur of `degrade` wraps around
+        path = folder / f"{name}.png"
+        image.write(path, image.Picture(small[margin:-margin, margin:-margin]))
+        examples.append(
+            [str(path), settings.scale, settings.width, settings.noise_level, settings.blur, settings.seed]
+        )
+    return examples
+
+
+def build(folder: Path, models: list[str]) -> gr.Blocks:
+    """The page. ``folder``: where results go; ``models``: names to choose from."""
+    jobs = Jobs()
+    start = Settings()
+
+    def settings_of(*controls: Any) -> Settings:
+        scale, width, noise_level, blur, ratio, degrees, seed, kernel_file, model = controls
+        if model not in models:
+            raise UsrnetError(f"model {model!r} is not offered here: choose one of {', '.join(models)}")
+        return Settings(int(scale), float(width), float(noise_level), blur, float(ratio), float(degrees),
+                        int(seed or 0), kernel_file, model)  # fmt: skip
+
+    # Gradio names the arguments of the HTTP interface after those of these functions, so all are written out.
+
+    @told
+    def describe(picture: str | None, scale, width, noise_level, blur, ratio, degrees, seed, kernel_file, model):
+        """The kernel as a picture, and the command line that does the same."""
+        settings = settings_of(scale, width, noise_level, blur, ratio, degrees, seed, kernel_file, model)
+        if settings.blur == FILE and not settings.kernel_file:
+            return np.zeros((160, 160), np.uint8), "upload the kernel file under Advanced"
+        return actions.draw_kernel(settings), settings.command(Path(picture).name if picture else "PICTURE")
+
+    @told
+    def preview(
+        picture: str | None, x, y, scale, width, noise_level, blur, ratio, degrees, seed, kernel_file, model
+    ):  # fmt: skip
+        """The picture with the frame at x, y (in %), and the framed part before and after."""
+        if not picture:
+            return None, None
+        settings = settings_of(scale, width, noise_level, blur, ratio, degrees, seed, kernel_file, model)
+        framed = actions.overview(picture, x, y)
+        if settings.blur == FILE and not settings.kernel_file:
+            return framed, None
+        return framed, actions.preview(picture, settings, x, y)
+
+    def move(path: str | None, event: gr.SelectData) -> tuple[float, float]:
+        """The clicked place as percentages."""
+        height, width = actions.overview(path, 50, 50).shape[:2] if path else (1, 1)
+        return round(100 * event.index[0] / width, 1), round(100 * event.index[1] / height, 1)
+
+    @told
+    def restore_all(
+        picture: str | None, scale, width, noise_level, blur, ratio, degrees, seed, kernel_file, model,
+        request: gr.Request, progress=gr.Progress(),  # noqa: B008
+    ):  # fmt: skip
+        """The whole picture: before and after for the screen, and the file in the depth of the input."""
+        if not picture:
+            raise UsrnetError("choose a picture first")
+        settings = settings_of(scale, width, noise_level, blur, ratio, degrees, seed, kernel_file, model)
+        stop = jobs.begin(request.session_hash)
+        target = Path(tempfile.mkdtemp(dir=folder))
+        try:
+            result = actions.restore_all(
+                picture, settings, target, stop=stop,
+                progress=lambda done, total: progress((done, total), desc="restoring", unit="tiles"),
+            )  # fmt: skip
+            after = actions.result_for_screen(result)
+            before = enlarge_like(actions.to_8bit(actions.read_pixels(picture)), after)
+        except actions.Stopped:
+            shutil.rmtree(target, ignore_errors=True)
+            gr.Info("Stopped.")
+            return gr.skip(), gr.skip()
+        except BaseException:
+            shutil.rmtree(target, ignore_errors=True)
+            raise
+        finally:
+            jobs.end(request.session_hash)
+        return (before, after), str(result)
+
+    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as page:
+        gr.Markdown(
+            "# usrnet\nDrop a photo that is soft, shaken, noisy or too small, and move the sliders. "
+            "Nothing leaves this machine.", elem_id="head",
+        )  # fmt: skip
+        with gr.Row():
+            with gr.Column(scale=2, min_width=320):
+                upload = gr.Image(
+                    type="filepath", sources=["upload", "clipboard"], height=210, label="Picture", elem_id="upload",
+                )  # fmt: skip
+                # The file as it was uploaded, with 16 bits, alpha and profile; we read it, and say what is wrong.
+                upload.preprocess = lambda payload: payload and payload.path
+                scale = gr.Radio([1, 2, 3, 4], value=start.scale, label="Enlarge ×", elem_id="scale")
+                with gr.Row():
+                    with gr.Column(scale=3, min_width=200):
+                        width = gr.Slider(
+                            0.2, 6, start.width, step=0.1, label="Sharpness", elem_id="sharpness",
+                            info="How blurred it is (width of the blur in pixels of the result)",
+                        )  # fmt: skip
+                        noise = gr.Slider(
+                            0, 50, start.noise_level, step=0.5, label="Smoothness", elem_id="smoothness",
+                            info="How noisy it is (0–255 scale)",
+                        )  # fmt: skip
+                    kernel = gr.Image(
+                        label="Blur", height=150, width=150, interactive=False, buttons=[], elem_id="kernel", scale=1,
+                        min_width=120,
+                    )  # fmt: skip
+                with gr.Accordion("Advanced", open=False, elem_id="advanced"):
+                    blur = gr.Dropdown(list(BLURS), value=GAUSSIAN, label="Blur", elem_id="blur")
+                    ratio = gr.Slider(0.1, 1, 1, step=0.05, label="Second width / width", visible=True)
+                    degrees = gr.Slider(0, 180, 0, step=1, label="Angle in degrees")
+                    seed = gr.Number(0, precision=0, minimum=0, label="Camera shake number", elem_id="seed")
+                    kernel_file = gr.File(
+                        label="Kernel file (.png, .npy, .mat, .txt)", type="filepath", height=110,
+                        file_types=[".png", ".npy", ".mat", ".txt"], elem_id="kernel-file",
+                    )  # fmt: skip
+                    model = gr.Dropdown(models, value=models[0], label="Model", elem_id="model")
+                gr.Examples(
+                    make_examples(folder), [upload, scale, width, noise, blur, seed], label="Examples",
+                    elem_id="examples", example_labels=["shaken photo", "soft photo", "noisy photo"],
+                )  # fmt: skip
+            with gr.Column(scale=3, min_width=320):
+                with gr.Row():
+                    overview = gr.Image(
+                        label="Click to move the frame", interactive=False, buttons=[], height=300,
+                        elem_id="overview", min_width=200,
+                    )  # fmt: skip
+                    shown = gr.ImageSlider(
+                        label="Preview of the frame: before | after", height=300, interactive=False, buttons=[],
+                        elem_id="preview", min_width=200, format="png",
+                    )  # fmt: skip
+                with gr.Row():
+                    x = gr.Slider(0, 100, 50, step=0.1, label="Frame, across in %", elem_id="x", min_width=140)
+                    y = gr.Slider(0, 100, 50, step=0.1, label="Frame, down in %", elem_id="y", min_width=140)
+                with gr.Row():
+                    run = gr.Button("Restore all", variant="primary", elem_id="run")
+                    cancel = gr.Button("Cancel", elem_id="cancel")
+                    download = gr.DownloadButton("Download", elem_id="download")
+                result = gr.ImageSlider(
+                    label="Whole picture: before | after", interactive=False, buttons=["fullscreen"], max_height=640,
+                    elem_id="result", format="png",
+                )  # fmt: skip
+                command = gr.Code(
+                    label="The same on the command line", language="shell", interactive=False, lines=1,
+                    elem_id="command", buttons=["copy"],
+                )  # fmt: skip
+
+        controls = [scale, width, noise, blur, ratio, degrees, seed, kernel_file, model]
+        changes = [upload.change, *(one.change for one in controls)]
+        gr.on([page.load, *changes], describe, [upload, *controls], [kernel, command],
+              trigger_mode="always_last", show_progress="hidden", api_name="describe")  # fmt: skip
+        gr.on([*changes, x.change, y.change], preview, [upload, x, y, *controls], [overview, shown],
+              trigger_mode="always_last", show_progress="minimal", concurrency_id="device", concurrency_limit=1,
+              api_name="preview")  # fmt: skip
+        overview.select(move, upload, [x, y], show_progress="hidden", api_visibility="private")
+        run.click(restore_all, [upload, *controls], [result, download], concurrency_id="device",
+                  concurrency_limit=1, trigger_mode="once", api_name="restore_all")  # fmt: skip
+        cancel.click(jobs.stop, None, None, queue=False, api_visibility="private")
+        page.unload(jobs.stop)
+    page.queue(max_size=WAITING, default_concurrency_limit=4)
+    return page
+
+
+def enlarge_like(small: np.ndarray, large: np.ndarray) -> np.ndarray:
+    """``small`` in the size of ``large``, pixel by pixel."""
+    height, width = large.shape[:2]
+    rows = np.arange(height) * small.shape[0] // height
+    columns = np.arange(width) * small.shape[1] // width
+    return small[np.ix_(rows, columns)]

@@ -1,0 +1,195 @@
+"""The page in a real browser, its HTTP interface, and what strangers may not do."""
+
+import json
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.parse
+import urllib.request
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gradio_client import Client, handle_file
+from PIL import Image
+
+from conftest import start_page  # pyright: ignore[reportAttributeAccessIssue]
+from usrnet import image, metrics
+
+SOFT = "soft (Gaussian)"
+
+# gradio's client leaves sockets open.
+pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+def until(condition, *, seconds: float = 60):
+    """The condition's first true value; it may fail while the page is being changed."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            value = condition()
+        except Exception:
+            value = None
+        if value:
+            return value
+        assert time.monotonic() < end, "this took too long"
+        time.sleep(0.1)
+
+
+def command_line(*arguments) -> None:
+    subprocess.run([sys.executable, "-m", "usrnet", *map(str, arguments)], check=True, capture_output=True)
+
+
+def test_the_whole_path_in_a_browser(page, picture, browser, downloads, tmp_path):
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    def find(selector):
+        return browser.find_elements(By.CSS_SELECTOR, selector)
+
+    def sources(selector):
+        return [element.get_attribute("src") for element in find(f"{selector} img")]
+
+    browser.get(page)
+    until(lambda: find("#upload input[type=file]"))[0].send_keys(str(picture))
+    before = until(lambda: len(sources("#preview")) >= 2 and sources("#preview"))
+    kernel = until(lambda: sources("#kernel"))
+
+    # With the keyboard: eleven steps of 0.1 on the slider, from 0.7 to 1.8.
+    slider = until(lambda: find("#sharpness input[type=range]"))[0]
+    slider.send_keys(Keys.ARROW_RIGHT * 11)
+    assert until(lambda: "gaussian:1.8" in find("#command")[0].text)
+    until(lambda: sources("#kernel") != kernel)
+    until(lambda: len(sources("#preview")) >= 2 and sources("#preview")[-1] != before[-1])
+    assert "usrnet restore 'soft photo.png' --scale 2 --kernel gaussian:1.8 --noise 2" in find("#command")[0].text
+
+    until(lambda: find("button#run") or find("#run button"))[0].click()
+    until(lambda: len(sources("#result")) >= 2, seconds=120)
+    find("button#download, #download button")[0].click()
+    downloaded = until(lambda: list(downloads.glob("*.png")))[0]
+    assert downloaded.name == "soft photo_x2.png"
+    command_line(
+        "restore", picture, "--scale", 2, "--kernel", "gaussian:1.8", "--noise", 2, "-o", tmp_path / "cli.png"
+    )
+    assert downloaded.read_bytes() == (tmp_path / "cli.png").read_bytes()
+    assert image.read(downloaded).pixels.dtype == np.uint16
+
+    # Clicking moves the frame.
+    from selenium.webdriver.common.action_chains import ActionChains
+
+    shown = find("#overview img")[0]
+    ActionChains(browser).move_to_element_with_offset(shown, -30, -30).click().perform()
+    until(lambda: float(find("#x input[type=number]")[0].get_attribute("value")) < 45)
+
+    hosts = set()
+    for entry in browser.get_log("performance"):
+        message = json.loads(entry["message"])["message"]
+        if message["method"] == "Network.requestWillBeSent":
+            url = urllib.parse.urlparse(message["params"]["request"]["url"])
+            hosts.add(url.netloc if url.scheme.startswith("http") else "")
+    assert hosts <= {"", urllib.parse.urlparse(page).netloc}
+
+
+def test_phone(page, browser):
+    from selenium.webdriver.common.by import By
+
+    browser.set_window_size(500, 900)  # as narrow as chromium's window gets
+    browser.get(page)
+    until(lambda: browser.find_elements(By.CSS_SELECTOR, "#sharpness input[type=range]"))
+    assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth + 1")
+    browser.set_window_size(1300, 1200)
+
+
+def restore_all(client: Client, path: Path, *, scale=2, width=1.8, noise_level=2, model="default") -> Path:
+    _, result = client.predict(
+        handle_file(path), scale, width, noise_level, SOFT, 1, 0, 0, None, model, api_name="/restore_all"
+    )
+    return Path(result)
+
+
+def test_preview_agrees_with_the_whole(page, picture):
+    client = Client(page, verbose=False)
+    whole = image.read(restore_all(client, picture)).pixels / 257
+    _, (_, after) = client.predict(
+        handle_file(picture), 30, 60, 2, 1.8, 2, SOFT, 1, 0, 0, None, "default", api_name="/preview"
+    )
+    preview = np.asarray(Image.open(after).convert("RGB"))
+    assert preview.shape == (256, 256, 3)
+    top, left = 2 * round(192 * 0.6 - 64), 2 * 0
+    part = whole[top : top + 256, left : left + 256].round().astype(np.uint8)
+    assert metrics.psnr(preview, part) > 45
+
+
+def test_twenty_clients_at_once(page, tmp_path, photo):
+    path = tmp_path / "photo.png"
+    Image.fromarray(np.tile(photo, (2, 2, 1))[:512, :512]).save(path)
+
+    def one(number: int) -> tuple[int, ...]:
+        result = restore_all(Client(page, verbose=False), path, scale=1, width=0.5 + 0.05 * number)
+        return Image.open(result).size
+
+    with ThreadPoolExecutor(20) as pool:
+        assert list(pool.map(one, range(20))) == [(512, 512)] * 20
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("text.png", b"not a picture", "not a picture"),
+        ("empty.png", b"", "empty"),
+        ("cut.png", None, "damaged"),
+    ],
+)
+def test_bad_uploads_get_a_message_and_leave_the_page_up(page, picture, tmp_path, name, content, message):
+    path = tmp_path / name
+    path.write_bytes(picture.read_bytes()[:2000] if content is None else content)
+    client = Client(page, verbose=False)
+    with pytest.raises(Exception, match=name) as caught:
+        restore_all(client, path)
+    assert "Traceback" not in str(caught.value)
+    assert restore_all(client, picture, scale=1).exists()
+
+
+def test_wrong_values_get_a_message(page, picture):
+    client = Client(page, verbose=False)
+    with pytest.raises(Exception, match=r"not offered here|not in the list"):
+        restore_all(client, picture, model="/etc/passwd")
+    with pytest.raises(Exception, match=r"scale 7|not in the list"):
+        restore_all(client, picture, scale=7)
+
+
+def test_files_of_the_machine_cannot_be_read(page, tmp_path):
+    secret = tmp_path / "secret.txt"
+    secret.write_text("secret")
+    link = tmp_path / "link.png"
+    link.symlink_to(secret)
+    for target in ("/etc/passwd", secret, link, "../../../../../../etc/passwd", "..%2f..%2f..%2fetc%2fpasswd"):
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(f"{page}/gradio_api/file={target}")
+        assert caught.value.code in (403, 404)
+    stolen = {"path": str(secret), "meta": {"_type": "gradio.FileData"}}
+    body = {"data": [stolen, 50, 50, 2, 1, 2, SOFT, 1, 0, 0, None, "default"]}
+    request = urllib.request.Request(
+        f"{page}/gradio_api/call/preview", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
+    try:
+        event = json.loads(urllib.request.urlopen(request).read())["event_id"]
+        answer = urllib.request.urlopen(f"{page}/gradio_api/call/preview/{event}").read().decode()
+    except urllib.error.HTTPError as error:
+        answer = error.read().decode()
+    assert "event: complete" not in answer
+    assert "secret" not in answer.replace(str(secret), "")
+
+
+def test_password(picture):
+    process, address = start_page("--password", "open sesame")
+    try:
+        with pytest.raises(Exception, match=r"401|Login|login|credentials|auth"):
+            restore_all(Client(address, verbose=False), picture)
+        client = Client(address, auth=("usrnet", "open sesame"), verbose=False)
+        assert restore_all(client, picture, scale=1).exists()
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
