@@ -92,14 +92,17 @@ def test_the_whole_path_in_a_browser(page, picture, browser, downloads, tmp_path
     assert hosts <= {"", urllib.parse.urlparse(page).netloc}
 
 
-def test_phone(page, browser):
+def test_phone(page, picture, browser):
     from selenium.webdriver.common.by import By
 
     browser.set_window_size(500, 900)  # as narrow as chromium's window gets
-    browser.get(page)
-    until(lambda: browser.find_elements(By.CSS_SELECTOR, "#sharpness input[type=range]"))
-    assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth + 1")
-    browser.set_window_size(1300, 1200)
+    try:
+        browser.get(page)
+        until(lambda: browser.find_elements(By.CSS_SELECTOR, "#upload input[type=file]"))[0].send_keys(str(picture))
+        until(lambda: len(browser.find_elements(By.CSS_SELECTOR, "#preview img")) >= 2)
+        assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth + 1")
+    finally:
+        browser.set_window_size(1300, 1200)
 
 
 def restore_all(client: Client, path: Path, *, scale=2, width=1.8, noise_level=2, model="default") -> Path:
@@ -193,3 +196,13 @@ def test_password(picture):
     finally:
         process.terminate()
         process.wait(timeout=30)
+
+
+@pytest.mark.parametrize("language", ["python", "sh"])
+def test_the_examples_of_the_docs(page, picture, tmp_path, language):
+    text = (Path(__file__).parents[2] / "docs" / "web.md").read_text("utf-8")
+    example = text.split(f"```{language}\n")[1].split("```")[0].replace("http://127.0.0.1:7860", page)
+    (tmp_path / "photo.png").write_bytes(picture.read_bytes())
+    command = [sys.executable, "-c", example] if language == "python" else ["sh", "-c", example]
+    answer = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=True).stdout
+    assert "photo_x2.png" in answer

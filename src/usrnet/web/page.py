@@ -26,7 +26,12 @@ STYLE = """
 #kernel { min-width: 120px !important; } #kernel img { image-rendering: pixelated; }
 #overview img { cursor: crosshair; } #preview img { image-rendering: pixelated; }
 footer { opacity: .6; }
-@media (max-width: 640px) { .gradio-container { padding: .5rem !important; } }
+@media (max-width: 640px) {
+  .gradio-container .main { padding: .5rem !important; }
+  .gradio-container .row { flex-wrap: wrap; }
+  .gradio-container .row > * { flex: 1 1 100%; min-width: 0 !important; max-width: 100%; }
+  #x, #y, #run, #cancel, #download { flex-basis: 30% !important; }
+}
 """
 
 Function = TypeVar("Function", bound=Callable[..., Any])
@@ -223,7 +228,7 @@ def build(folder: Path, models: list[str]) -> gr.Blocks:
                 )  # fmt: skip
                 command = gr.Code(
                     label="The same on the command line", language="shell", interactive=False, lines=1,
-                    elem_id="command", buttons=["copy"],
+                    wrap_lines=True, elem_id="command", buttons=["copy"],
                 )  # fmt: skip
 
         controls = [scale, width, noise, blur, ratio, degrees, seed, kernel_file, model]

@@ -47,7 +47,7 @@ def serving(
                 ssr_mode=False,
                 footer_links=["api"],
                 theme=theme,
-                css=STYLE,
+                head=f"<style>{STYLE}</style>",  # css= would lose the rules for small screens
                 prevent_thread_lock=True,
             )
         except OSError as error:

@@ -1,0 +1,138 @@
+"""The gallery: what one model does to different scales, blurs, large kernels and real pictures.
+
+    python examples/gallery.py OUT [--model default] [--data ../shared/data]
+
+Without `--data` the pictures are made from photos of scikit-image and go to the docs. With the folder of the
+published test pictures, the figures of the published README are made from those, in its order.
+"""
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+import usrnet
+from usrnet import image, kernels, metrics
+from usrnet.plot import save_png
+
+GAP, BAR = 6, 22  # pixels between pictures, and for the text above each
+
+
+def sheet(rows: Sequence[Sequence[tuple[str, np.ndarray]]]) -> np.ndarray:
+    """Pictures H×W×3 uint8 with a text above each, one line per row."""
+    heights = [max(picture.shape[0] for _, picture in row) + BAR + GAP for row in rows]
+    width = max(sum(picture.shape[1] + GAP for _, picture in row) for row in rows)
+    canvas = Image.new("RGB", (width - GAP, sum(heights)), "white")
+    draw = ImageDraw.Draw(canvas)
+    font = ImageFont.load_default(13)
+    top = 0
+    for row, height in zip(rows, heights, strict=True):
+        left = 0
+        for text, picture in row:
+            draw.text((left + 2, top + 3), text, fill="black", font=font)
+            canvas.paste(Image.fromarray(picture), (left, top + BAR))
+            left += picture.shape[1] + GAP
+        top += height
+    return np.asarray(canvas)
+
+
+def observed(small: np.ndarray, kernel: np.ndarray, scale: int) -> np.ndarray:
+    """The small picture pixel by pixel in the size of the result, its kernel in the corner, three times as large."""
+    shown = small.repeat(scale, axis=0).repeat(scale, axis=1).copy()
+    drawn = (255 * (kernel / kernel.max()).clip(0, 1) ** 0.7).astype(np.uint8)
+    zoom = 3 if max(drawn.shape) <= 31 else 1
+    drawn = drawn.repeat(zoom, axis=0).repeat(zoom, axis=1)
+    shown[: drawn.shape[0], : drawn.shape[1]] = drawn[..., None]
+    return shown
+
+
+def spoil_and_restore(
+    truth: np.ndarray, kernel: np.ndarray, scale: int, noise_level: float, model: str
+) -> list[tuple[str, np.ndarray]]:
+    """Input with its kernel, result, truth: one row of a sheet. The border, where the blur wraps, is cut off."""
+    small = usrnet.degrade(truth, kernel, scale=scale, noise_level=noise_level)
+    margin = -(-max(kernel.shape) // scale)
+    small, truth = small[margin:-margin, margin:-margin], truth[scale * margin : -scale * margin,
+                                                                scale * margin : -scale * margin]  # fmt: skip
+    out = usrnet.restore(small, model=model, scale=scale, kernel=kernel, noise_level=noise_level)
+    psnr = metrics.psnr(out, truth, border=scale**2)
+    return [
+        (f"×{scale}, noise {noise_level:g}", observed(small, kernel, scale)),
+        (f"restored, {psnr:.2f} dB", out),
+        ("truth", truth),
+    ]
+
+
+def right_and_wrong_kernel(truth: np.ndarray, model: str) -> list[tuple[str, np.ndarray]]:
+    """Deblurring works with the kernel that blurred the picture, and with no other."""
+    kernel, other = kernels.motion(16), kernels.motion(5)
+    small = usrnet.degrade(truth, kernel, scale=1, noise_level=2.55)[25:-25, 25:-25]
+    truth = truth[25:-25, 25:-25]
+    row = [("blurred by the kernel in the corner", observed(small, kernel, 1))]
+    for name, used in (("restored with this kernel", kernel), ("with another one", other)):
+        out = usrnet.restore(small, model=model, scale=1, kernel=used, noise_level=2.55)
+        row.append((f"{name}, {metrics.psnr(out, truth, border=1):.2f} dB", out))
+    return row
+
+
+def from_free_photos(out: Path, model: str) -> None:
+    """The figures of the docs, from photos of scikit-image."""
+    import skimage.data
+
+    chelsea, astronaut = skimage.data.chelsea()[:288, 90:378], skimage.data.astronaut()[:312, 100:412]
+    choices = [
+        (2, kernels.motion(3), 0.0),
+        (3, kernels.gaussian(2.4, 1.0, 30), 2.55),
+        (4, kernels.gaussian(1.8), 0.0),
+    ]
+    rows = [spoil_and_restore(chelsea, kernel, scale, noise, model) for scale, kernel, noise in choices]
+    save_png(out / "gallery_scales.png", sheet(rows))
+    save_png(out / "gallery_deblurring.png", sheet([right_and_wrong_kernel(astronaut, model)]))
+    large = kernels.motion(11, size=67)
+    photo = skimage.data.coffee()[40:400, 120:520]
+    save_png(out / "gallery_large_kernel.png", sheet([spoil_and_restore(photo, large, 1, 2.55, model)]))
+
+
+def from_published_pictures(out: Path, model: str, data: Path) -> None:
+    """The figures of the published README, in its order."""
+    twelve = kernels.load_all(data / "kernels" / "kernels_12.mat")
+    butterfly = image.read(data / "set5" / "butterfly.bmp").pixels[:240, :240]
+    rows = [
+        spoil_and_restore(butterfly, twelve[index], scale, 0.0, model) for scale, index in ((2, 8), (3, 5), (4, 2))
+    ]  # fmt: skip
+    save_png(out / "1_scales.png", sheet(rows))
+    save_png(out / "2_deblurring.png", sheet([right_and_wrong_kernel(butterfly, model)]))
+    files = sorted(path for path in (data / "kernels").iterdir() if "12" not in path.name and "bic" not in path.name)
+    photo = image.read(data / "set14" / "lenna.png").pixels if (data / "set14" / "lenna.png").exists() else butterfly
+    for number, path in enumerate(files):
+        row = spoil_and_restore(photo, kernels.load(path), 1, 2.55, model)
+        save_png(out / f"3_large_kernel_{number + 1}.png", sheet([row]))
+    chip = image.read(data / "real" / "chip.png").pixels
+    for scale, width in ((1, 0.6), (2, 0.9), (3, 1.7), (4, 2.2)):
+        restored = usrnet.restore(
+            chip, model=model, scale=scale, kernel=kernels.gaussian(width, scale=scale), noise_level=15
+        )  # fmt: skip
+        image.write(out / f"4_chip_x{scale}.png", image.Picture(restored))
+    comic = image.read(data / "real" / "comic.png").pixels
+    restored = usrnet.restore(comic, model=model, scale=2, kernel=kernels.gaussian(0.7, scale=2), noise_level=2)
+    image.write(out / "5_comic_x2.png", image.Picture(restored))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--model", default="default")
+    parser.add_argument("--data", type=Path, help="folder of the published test pictures")
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    if arguments.data:
+        from_published_pictures(arguments.out, arguments.model, arguments.data)
+    else:
+        from_free_photos(arguments.out, arguments.model)
+    print("\n".join(map(str, sorted(arguments.out.glob("*.png")))))
+
+
+if __name__ == "__main__":
+    main()
