@@ -3,7 +3,7 @@
     python benchmarks/training.py --photos FOLDER [--pairs 7]
 
 Synthesis: batches as the trainer makes them, against one sample after the other with `scipy.ndimage.convolve`, as the
-published code worked. Step: the tiny model's training step in bfloat16 and channels-last, as the trainer runs it on this
+published code worked. Step: the tiny model's training step in bfloat16 and channels-last, as the trainer runs it on a
 processor, against float32 in the default memory layout, on the same batch.
 """
 

@@ -28,6 +28,7 @@ def restore(
     tile: Annotated[str, typer.Option(help="auto, off, or the side of a tile in pixels of IN.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads on a CPU. [all cores]")] = None,
     recursive: Annotated[bool, typer.Option("--recursive", help="Look into the folders of folders.")] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Restore again what is already there.")] = False,
     max_pixels: Annotated[
@@ -75,9 +76,13 @@ def restore(
         if not jobs:
             return
 
+    import torch
+
     from usrnet.device import describe_device
     from usrnet.restoration import Restorer, default_kernel, restore_file
 
+    if threads:
+        torch.set_num_threads(threads)
     restorer = Restorer(
         model, scale=scale, kernel=kernel, noise_level=noise, tile=tile, precision=precision, device=device
     )
