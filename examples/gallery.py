@@ -59,7 +59,7 @@ def spoil_and_restore(
     out = usrnet.restore(small, model=model, scale=scale, kernel=kernel, noise_level=noise_level)
     psnr = metrics.psnr(out, truth, border=scale**2)
     return [
-        (f"×{scale}, noise {noise_level:g}", observed(small, kernel, scale)),
+        (f"x{scale}, noise {noise_level:g}", observed(small, kernel, scale)),
         (f"restored, {psnr:.2f} dB", out),
         ("truth", truth),
     ]

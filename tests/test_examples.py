@@ -17,6 +17,12 @@ def test_kernel_figures(tmp_path):
     assert names == {f"kernels_{name}" for name in ("isotropic.gif", "anisotropic.gif", "motion.gif", "bicubic.png")}
 
 
+def test_gallery(tmp_path):
+    subprocess.run([sys.executable, ROOT / "examples" / "gallery.py", tmp_path], check=True, capture_output=True)
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {f"gallery_{name}.png" for name in ("scales", "deblurring", "large_kernel")}
+
+
 @pytest.mark.parametrize("page", ["README.md", "docs/kernels.md"])
 @pytest.mark.filterwarnings("ignore::usrnet.errors.UsrnetWarning")
 def test_the_python_on_a_page_runs(page, tmp_path, monkeypatch, shared, photo):
