@@ -40,7 +40,7 @@ DEFAULT_WIDTHS = {1: 0.4, 2: 0.7, 3: 1.5, 4: 2.0}
 """Gaussian widths (in high-resolution pixels) that suit clean photos, by scale (the published choice)."""
 
 DEFAULT_NOISE_LEVEL = 2.0
-TILE_OUTPUT = 1536  # side of an automatic tile, in enlarged pixels: bounds the memory of the full model too
+TILE_OUTPUT = 1280  # side of an automatic tile, in enlarged pixels: bounds the memory of the full model too
 HALO_OUTPUT = 48  # context that the prior looks at, in enlarged pixels; measured in benchmarks/tiles.py
 
 

@@ -94,15 +94,18 @@ def test_output_is_an_input(picture):
 def test_interrupt_stops_at_once_and_leaves_nothing(tmp_path):
     path = tmp_path / "large.png"
     Image.fromarray(np.zeros((1500, 1500, 3), np.uint8)).save(path)
-    process = subprocess.Popen(
-        [sys.executable, "-m", "usrnet", "restore", str(path), "--model", "tv"], stderr=subprocess.PIPE
-    )
-    assert process.stderr is not None
-    process.stderr.readline()  # the line that says the device: the work begins
-    time.sleep(1)
-    process.send_signal(signal.SIGINT)
-    with process:
-        _, errors = process.communicate(timeout=60)
+    with subprocess.Popen(
+        [sys.executable, "-m", "usrnet", "restore", str(path), "--model", "tv"], stderr=subprocess.PIPE,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background jobs of a shell ignore it
+    ) as process:  # fmt: skip
+        assert process.stderr is not None
+        process.stderr.readline()  # the line that says the device: the work begins
+        time.sleep(1)
+        process.send_signal(signal.SIGINT)
+        try:
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert errors == b"usrnet: stopped\n"
     assert [path.name for path in tmp_path.iterdir()] == ["large.png"]
