@@ -87,7 +87,7 @@ def main() -> None:
     listing = list_photos(config.data.folders, patch)
     opened = open_photos(listing, torch.device("cpu"), resident=True, workers=0)
     synthesis = Synthesis(config, opened, listing.weights, torch.device("cpu"))
-    from usrnet.train.photos import read_rgb
+    from usrnet.image import read_rgb
 
     loaded = [read_rgb(path) for path in listing.files[:50]]
     rng = np.random.default_rng(0)

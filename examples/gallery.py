@@ -40,10 +40,10 @@ def sheet(rows: Sequence[Sequence[tuple[str, np.ndarray]]]) -> np.ndarray:
 
 def observed(small: np.ndarray, kernel: np.ndarray, scale: int) -> np.ndarray:
     """The small picture pixel by pixel in the size of the result, its kernel in the corner, three times as large."""
-    shown = small.repeat(scale, axis=0).repeat(scale, axis=1).copy()
+    shown = image.enlarge_nearest(small, scale)
     drawn = (255 * (kernel / kernel.max()).clip(0, 1) ** 0.7).astype(np.uint8)
     zoom = 3 if max(drawn.shape) <= 31 else 1
-    drawn = drawn.repeat(zoom, axis=0).repeat(zoom, axis=1)
+    drawn = image.enlarge_nearest(drawn, zoom)
     shown[: drawn.shape[0], : drawn.shape[1]] = drawn[..., None]
     return shown
 

@@ -119,10 +119,10 @@ def test_tv_beats_bicubic_for_published_kernels(shared, scale):
     """Interpolation is aligned to the samples. Total variation loses to it only where the samples alias strongly."""
     from usrnet.evaluate.methods import interpolate_circular, make_method
     from usrnet.evaluate.protocols import PROTOCOLS, published_rows
-    from usrnet.evaluate.run import read_rgb8
+    from usrnet.image import read_rgb
 
     protocol = PROTOCOLS["table1"]
-    truth = protocol.truth(read_rgb8(shared / "data" / "set5" / "bird.bmp"), scale)[:144, :144]
+    truth = protocol.truth(read_rgb(shared / "data" / "set5" / "bird.bmp"), scale)[:144, :144]
     tv = make_method("tv", circular=True, device="cpu", precision="fp32")
     twelve = kernels.load_all(shared / "data" / "kernels" / "kernels_12.mat")
     for row in published_rows("table1", twelve, [scale], [0.0]):

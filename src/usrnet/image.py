@@ -72,6 +72,17 @@ def read(source: Path | BinaryIO, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Pi
         raise PictureError(f"{name}: the picture is damaged ({error})") from error
 
 
+def read_rgb(path: Path) -> np.ndarray:
+    """A picture as H×W×3 uint8: grey is repeated, alpha left out. Raises ``PictureError``."""
+    colour = split(read(path).pixels).colour
+    return join(np.broadcast_to(colour, (*colour.shape[:2], 3)), None, like=np.empty((0, 0, 3), np.uint8))
+
+
+def enlarge_nearest(pixels: np.ndarray, scale: int) -> np.ndarray:
+    """Every pixel as ``scale``×``scale`` equal ones."""
+    return pixels.repeat(scale, axis=0).repeat(scale, axis=1)
+
+
 def _decode(data: BytesIO, name: str, max_pixels: int) -> Picture:
     if data.getvalue()[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
         picture = _read_deep_tiff(data, name, max_pixels)

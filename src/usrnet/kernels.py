@@ -141,17 +141,22 @@ def motions(rng: np.random.Generator, count: int, *, size: int = SIZE) -> np.nda
 def bicubic(scale: int) -> np.ndarray:
     """The blur inside MATLAB's antialiased bicubic shrinking by 1/``scale``; it has negative taps.
 
-    That is the cubic of R. Keys (IEEE TASSP 29(6), 1981, a = −1/2), stretched by s and centred on the middle of
+    That is :func:`cubic` stretched by s and centred on the middle of
     each s×s patch: with it ``(x ⊗ k)↓s`` equals ``imresize(x, 1/s)`` away from the border.
     """
     offset = (scale - 1) / 2
     reach = math.ceil(2 * scale + offset) - 1
-    t = np.abs(np.arange(-reach, reach + 1) + offset) / scale
-    near = 1.5 * t**3 - 2.5 * t**2 + 1
-    far = -0.5 * t**3 + 2.5 * t**2 - 4 * t + 2
-    taps = np.where(t <= 1, near, np.where(t < 2, far, 0))
+    taps = cubic((np.arange(-reach, reach + 1) + offset) / scale)
     taps /= taps.sum()
     return np.outer(taps, taps)
+
+
+def cubic(t: np.ndarray) -> np.ndarray:
+    """The interpolating cubic of R. Keys (IEEE TASSP 29(6), 1981, a = −1/2); zero from |t| = 2 on."""
+    t = np.abs(t)
+    near = 1.5 * t**3 - 2.5 * t**2 + 1
+    far = -0.5 * t**3 + 2.5 * t**2 - 4 * t + 2
+    return np.where(t <= 1, near, np.where(t < 2, far, 0))
 
 
 def shift(kernel: np.ndarray, dy: float, dx: float) -> np.ndarray:

@@ -13,7 +13,8 @@ from usrnet import kernels
 from usrnet.errors import PictureError, UsrnetError, UsrnetWarning
 from usrnet.evaluate import Evaluation, Results, published_rows, write_reports
 from usrnet.evaluate.report import as_json, as_markdown
-from usrnet.evaluate.run import note_conversions, read_rgb8
+from usrnet.evaluate.run import note_conversions
+from usrnet.image import read_rgb
 
 
 @pytest.fixture
@@ -183,8 +184,8 @@ def test_perfect_restoration_stays_finite(folder, tmp_path):
 def test_pictures_of_other_kinds_are_converted_and_named(tmp_path):
     Image.fromarray(np.full((64, 64), 40000, np.uint16)).save(tmp_path / "deep.png")
     Image.fromarray(np.zeros((64, 64, 4), np.uint8)).save(tmp_path / "alpha.png")
-    assert read_rgb8(tmp_path / "deep.png").shape == (64, 64, 3)
-    assert np.unique(read_rgb8(tmp_path / "deep.png")).tolist() == [156]
+    assert read_rgb(tmp_path / "deep.png").shape == (64, 64, 3)
+    assert np.unique(read_rgb(tmp_path / "deep.png")).tolist() == [156]
     with pytest.warns(UsrnetWarning, match=r"converted to 8-bit RGB: alpha\.png, deep\.png"):
         note_conversions(sorted(tmp_path.iterdir()))
 

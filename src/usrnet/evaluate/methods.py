@@ -13,6 +13,7 @@ from usrnet import __version__
 from usrnet.degradation import Degradation
 from usrnet.device import choose_device
 from usrnet.evaluate.protocols import Row
+from usrnet.kernels import cubic
 from usrnet.restoration import Restorer
 from usrnet.weights import load
 
@@ -71,13 +72,9 @@ def interpolate(small: np.ndarray, row: Row) -> np.ndarray:
 
 
 def interpolate_circular(small: np.ndarray, row: Row) -> np.ndarray:
-    """Bicubic interpolation of a picture that wraps around and whose pixels lie on the upper left of each patch.
-
-    The cubic of R. Keys (IEEE TASSP 29(6), 1981, a = −1/2), stretched by s.
-    """
+    """Bicubic interpolation of a picture that wraps around and whose pixels lie on the upper left of each patch."""
     s = row.scale
-    t = np.abs(np.arange(1 - 2 * s, 2 * s)) / s
-    taps = np.where(t <= 1, 1.5 * t**3 - 2.5 * t**2 + 1, -0.5 * t**3 + 2.5 * t**2 - 4 * t + 2)
+    taps = cubic(np.arange(1 - 2 * s, 2 * s) / s)
     kernel = torch.from_numpy(np.outer(taps, taps)).float()[None, None]
     y = torch.from_numpy(small).permute(2, 0, 1)[None]
     enlarged = Degradation(kernel, s, s * y.shape[-2], s * y.shape[-1]).adjoint(y)

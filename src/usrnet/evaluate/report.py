@@ -212,7 +212,7 @@ def as_html(results: Results, folder: Path) -> str:
     columns, made = groups(results)
     kernels = {row.kernel_name: row for row in evaluation.rows}
     first = next(iter(results.scores))
-    cells = [cell for cell in evaluation.cells() if cell.keep]
+    cells = [cell for cell in evaluation.cells if cell.keep]
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
         (files("usrnet.evaluate") / "report.html.j2").read_text("utf-8")
     )
@@ -240,7 +240,7 @@ def example(results: Results, cell: Cell, folder: Path) -> dict:
     def crop(pixels: np.ndarray) -> np.ndarray:
         return pixels[top : top + CROP, left : left + CROP]
 
-    small = crop(enlarge_nearest(read["input"], s)).copy()
+    small = crop(image.enlarge_nearest(read["input"], s)).copy()
     drawn = draw_kernel(cell.row)[: CROP // 2, : CROP // 2]
     small[: drawn.shape[0], : drawn.shape[1]] = drawn[..., None]
     number = [id(row) for row in results.evaluation.rows].index(id(cell.row))
@@ -256,15 +256,11 @@ def example(results: Results, cell: Cell, folder: Path) -> dict:
 def slider(cell: Cell, folder: Path, method: str) -> dict:
     """A whole picture before and after."""
     paths = cell.files(folder)
-    before = enlarge_nearest(image.read(paths["input"]).pixels, cell.row.scale)
+    before = image.enlarge_nearest(image.read(paths["input"]).pixels, cell.row.scale)
     after = image.read(paths[method]).pixels
     title = f"{cell.path.name}, ×{cell.row.scale}: input and {method}"
     height, width = after.shape[:2]
     return {"title": title, "before": embed(before), "after": embed(after), "width": width, "height": height}
-
-
-def enlarge_nearest(pixels: np.ndarray, scale: int) -> np.ndarray:
-    return pixels.repeat(scale, axis=0).repeat(scale, axis=1)
 
 
 def draw_kernel(row: Row) -> np.ndarray:

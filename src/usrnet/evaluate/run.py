@@ -8,6 +8,7 @@ from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from itertools import islice
 from multiprocessing import get_context
 from pathlib import Path
@@ -73,9 +74,8 @@ class Evaluation:
             known = set(read_scores(output))
             with (output / "scores.jsonl").open("a", encoding="utf-8") as file:
                 file.write("\n")  # a kill may have cut off the last line
-                cells = list(self.cells())
-                missing = [part for cell in cells if (part := cell.missing(known, folder))]
-                total = len(cells) * len(self.methods)
+                missing = [part for cell in self.cells if (part := cell.missing(known, folder))]
+                total = len(self.cells) * len(self.methods)
                 done = total - sum(len(cell.methods) for cell in missing)
                 yield done, total
                 for records in _measure_all(missing, folder, workers):
@@ -87,7 +87,8 @@ class Evaluation:
         except OSError as error:
             raise UsrnetError(f"{output}: cannot be written to ({error.strerror})") from error
 
-    def cells(self) -> "Iterator[Cell]":
+    @cached_property
+    def cells(self) -> "list[Cell]":
         """Every picture with every row; ``examples`` of them, spread evenly, keep their pictures."""
         paths = self.pictures()
         content = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
@@ -96,10 +97,12 @@ class Evaluation:
         everything = [(row, path) for row in self.rows for path in paths]
         count = min(self.examples, len(everything))
         chosen = {round(i) for i in np.linspace(0, len(everything) - 1, count)} if count else set()
-        for index, (row, path) in enumerate(everything):
-            yield Cell(
+        return [
+            Cell(
                 self.protocol, path, content[path], row, names, digests, self.device, self.precision, index in chosen
             )
+            for index, (row, path) in enumerate(everything)
+        ]
 
 
 @dataclass(frozen=True)
@@ -148,7 +151,7 @@ class Cell:
         """Degrade, restore and compare; returns one record per method."""
         protocol, row = PROTOCOLS[self.protocol], self.row
         try:
-            truth = protocol.truth(read_rgb8(self.path), row.scale)
+            truth = protocol.truth(image.read_rgb(self.path), row.scale)
         except UsrnetError as error:
             raise error if isinstance(error, PictureError) else UsrnetError(f"{self.path}: {error}") from error
         small = protocol.observe(truth, row)
@@ -216,15 +219,6 @@ def read_scores(output: Path) -> dict[str, dict]:
     return records
 
 
-def read_rgb8(path: Path) -> np.ndarray:
-    """A picture as H×W×3 uint8. Raises ``PictureError``."""
-    pixels = image.read(path).pixels
-    if pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[-1] == 3:
-        return pixels
-    colour = image.split(pixels).colour
-    return image.join(np.repeat(colour, 3, -1) if colour.shape[-1] == 1 else colour, None, like=np.empty(0, np.uint8))
-
-
 @dataclass(frozen=True)
 class Results:
     """All scores of an evaluation: ``scores[method][row number][picture name]``."""
@@ -240,7 +234,7 @@ class Results:
         rows = {id(row): number for number, row in enumerate(evaluation.rows)}
         scores = {label(name): [{} for _ in evaluation.rows] for name in evaluation.methods}
         names: dict[str, None] = {}
-        for cell in evaluation.cells():
+        for cell in evaluation.cells:
             names[cell.path.name] = None
             for name, key in zip(cell.methods, cell.keys(), strict=True):
                 if key in records:

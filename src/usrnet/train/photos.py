@@ -112,14 +112,6 @@ def _note(paths: Sequence[Path], what: str) -> None:
         warnings.warn(f"{len(paths)} training photos {what}: {names}", UsrnetWarning, stacklevel=3)
 
 
-def read_rgb(path: Path) -> np.ndarray:
-    """A photo as H×W×3 uint8: grey is repeated, alpha left out."""
-    pixels = pictures.read(path).pixels
-    colour = pictures.split(pixels).colour
-    colour = np.broadcast_to(colour, (*colour.shape[:2], 3))
-    return (colour.clip(0, 1) * 255).round().astype(np.uint8)
-
-
 class ResidentPhotos:
     """All photos as one long uint8 tensor on the training device."""
 
@@ -128,7 +120,7 @@ class ResidentPhotos:
         damaged = []
         for index, path in enumerate(listing.files):
             try:
-                kept.append((index, read_rgb(path)))
+                kept.append((index, pictures.read_rgb(path)))
             except PictureError:
                 damaged.append(path)
         _note(damaged, "are damaged")
@@ -205,7 +197,7 @@ class _Crops(Dataset[Tensor]):
     def _read(self, photo: int) -> np.ndarray:
         for attempt in range(len(self.files)):  # a damaged photo is replaced by the next good one
             try:
-                return read_rgb(self.files[(photo + attempt) % len(self.files)])
+                return pictures.read_rgb(self.files[(photo + attempt) % len(self.files)])
             except PictureError as error:
                 if attempt == 0:
                     warnings.warn(f"training photo left out: {error}", UsrnetWarning, stacklevel=2)

@@ -7,11 +7,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from usrnet import kernels, metrics
+from usrnet import image, kernels, metrics
 from usrnet.degradation import degrade
 from usrnet.restoration import Restorer
 from usrnet.train.config import Validation
-from usrnet.train.photos import Listing, read_rgb
+from usrnet.train.photos import Listing
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Case:
 
 def make_cases(options: Validation, photos: Listing) -> list[Case]:
     """Every combination of kernel, scale and noise level, each with the next of the photos in turn."""
-    crops = [_middle(read_rgb(path), options.crop) for path in photos.files]
+    crops = [_middle(image.read_rgb(path), options.crop) for path in photos.files]
     combinations = [
         (text, scale, noise_level)
         for text in options.kernels
@@ -61,7 +61,7 @@ def validate(model: nn.Module, cases: list[Case], samples: int = 4) -> tuple[flo
         restored = restorer(case.small)
         scores.append(metrics.psnr(restored, case.truth, border=case.scale**2))
         if index % max(1, len(cases) // samples) == 0:
-            nearest = case.small.repeat(case.scale, axis=0).repeat(case.scale, axis=1)
+            nearest = image.enlarge_nearest(case.small, case.scale)
             pictures[case.name] = np.concatenate([nearest, restored, case.truth], axis=1)
     model.train(was_training)
     return float(np.mean(scores)), pictures
@@ -81,8 +81,6 @@ def photos_of(options: Validation, training: Listing) -> tuple[Listing, Listing]
 
 def save_pictures(pictures: dict[str, np.ndarray], folder: Path) -> None:
     """The sample pictures as PNG files."""
-    from usrnet import image
-
     folder.mkdir(parents=True, exist_ok=True)
     for name, pixels in pictures.items():
         image.write(folder / f"{name}.png", image.Picture(pixels))

@@ -114,8 +114,7 @@ def preview(path: str, settings: Settings, x: float, y: float) -> tuple[np.ndarr
     top, left, height, width = crop_of(pixels.shape[0], pixels.shape[1], x, y)
     before = pixels[top : top + height, left : left + width]
     after = settings.restorer().crop(pixels, top, left, height, width)
-    s = settings.scale
-    return to_8bit(before.repeat(s, axis=0).repeat(s, axis=1)), to_8bit(after)
+    return to_8bit(image.enlarge_nearest(before, settings.scale)), to_8bit(after)
 
 
 def to_8bit(pixels: np.ndarray) -> np.ndarray:
@@ -125,14 +124,21 @@ def to_8bit(pixels: np.ndarray) -> np.ndarray:
     return image.join(colour, planes.alpha, like=np.empty(0, np.uint8))
 
 
-def overview(path: str, x: float, y: float, longest: int = 900) -> np.ndarray:
+def overview_size(path: str, longest: int = 900) -> tuple[int, int]:
+    """Width and height of the overview, which is at most ``longest`` pixels long."""
+    height, width = read_pixels(path).shape[:2]
+    shrink = min(1.0, longest / max(height, width))
+    return max(1, round(width * shrink)), max(1, round(height * shrink))
+
+
+def overview(path: str, x: float, y: float) -> np.ndarray:
     """The whole picture, reduced, with a frame around the previewed part; H×W×3 uint8."""
     from PIL import Image
 
     pixels = read_pixels(path)
     height, width = pixels.shape[:2]
-    shrink = min(1.0, longest / max(height, width))
-    size = max(1, round(width * shrink)), max(1, round(height * shrink))
+    size = overview_size(path)
+    shrink = max(size) / max(height, width)
     shown = np.asarray(Image.fromarray(to_8bit(pixels)[..., :3]).resize(size, Image.Resampling.BILINEAR)).copy()
     top, left, h, w = (round(shrink * value) for value in crop_of(height, width, x, y))
     for inset, colour in ((0, 255), (1, 255), (2, 0)):

@@ -1,5 +1,6 @@
 """How the page looks, and which control does what."""
 
+import functools
 import shutil
 import tempfile
 import threading
@@ -61,7 +62,6 @@ class Jobs:
 
 def told(function: Function) -> Function:
     """The function, with errors shown to the user as one sentence."""
-    import functools
 
     @functools.wraps(function)
     def wrapped(*arguments: Any, **named: Any) -> Any:
@@ -132,7 +132,7 @@ def build(folder: Path, models: list[str]) -> gr.Blocks:
 
     def move(path: str | None, event: gr.SelectData) -> tuple[float, float]:
         """The clicked place as percentages."""
-        height, width = actions.overview(path, 50, 50).shape[:2] if path else (1, 1)
+        width, height = actions.overview_size(path) if path else (1, 1)
         return round(100 * event.index[0] / width, 1), round(100 * event.index[1] / height, 1)
 
     @told
