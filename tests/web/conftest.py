@@ -21,7 +21,7 @@ def free_port() -> int:
         return sock.getsockname()[1]
 
 
-def start_page(*options: str) -> tuple[subprocess.Popen, str]:
+def _start_page(*options: str) -> tuple[subprocess.Popen, str]:
     """``usrnet web`` in a process of its own, and its address."""
     port = free_port()
     process = subprocess.Popen(
@@ -41,9 +41,14 @@ def start_page(*options: str) -> tuple[subprocess.Popen, str]:
     raise AssertionError("the page did not answer")
 
 
+@pytest.fixture
+def start_page():
+    return _start_page
+
+
 @pytest.fixture(scope="session")
 def page() -> Iterator[str]:
-    process, address = start_page()
+    process, address = _start_page()
     yield address
     process.terminate()
     process.wait(timeout=30)

@@ -15,7 +15,6 @@ import pytest
 from gradio_client import Client, handle_file
 from PIL import Image
 
-from conftest import start_page  # pyright: ignore[reportAttributeAccessIssue]
 from usrnet import image, metrics
 
 SOFT = "soft (Gaussian)"
@@ -186,7 +185,7 @@ def test_files_of_the_machine_cannot_be_read(page, tmp_path):
     assert "secret" not in answer.replace(str(secret), "")
 
 
-def test_password(picture):
+def test_password(picture, start_page):
     process, address = start_page("--password", "open sesame")
     try:
         with pytest.raises(Exception, match=r"401|Login|login|credentials|auth"):
