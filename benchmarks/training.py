@@ -18,6 +18,7 @@ from scipy.ndimage import convolve
 from torch.nn import functional as F
 
 from usrnet import kernels
+from usrnet.image import read_rgb
 from usrnet.model import USRNet
 from usrnet.train.config import read_config
 from usrnet.train.photos import list_photos, open_photos
@@ -79,7 +80,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--photos", required=True)
     parser.add_argument("--pairs", type=int, default=7)
-    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--batch", type=int, default=48, help="of the synthesis (default: the published 48)")
+    parser.add_argument("--step-batch", type=int, default=16, help="of the training step (default: 16)")
     arguments = parser.parse_args()
     folders = f"data.folders=['{arguments.photos}']"
     config = read_config("usrnet-tiny", [folders, "run.output=unused", f"data.batch={arguments.batch}"])
@@ -87,8 +89,6 @@ def main() -> None:
     listing = list_photos(config.data.folders, patch)
     opened = open_photos(listing, torch.device("cpu"), resident=True, workers=0)
     synthesis = Synthesis(config, opened, listing.weights, torch.device("cpu"))
-    from usrnet.image import read_rgb
-
     loaded = [read_rgb(path) for path in listing.files[:50]]
     rng = np.random.default_rng(0)
     batches = synthesis.batches(range(10**6), range(1), batch)
@@ -98,6 +98,7 @@ def main() -> None:
         lambda: next(batches),
         arguments.pairs,
     )
+    batch = arguments.step_batch
     fixed = synthesis.degrade((torch.rand(batch, 3, patch, patch) * 255).byte(), scale, rng)
     compare(
         f"tiny training step, batch {batch}, patch {patch}",

@@ -80,8 +80,9 @@ class Degradation:
 
     def __call__(self, x: Tensor) -> Tensor:
         """``A x``: N×C×H×W → N×C×⌈H/s⌉×⌈W/s⌉."""
-        blurred = torch.fft.irfft2(torch.fft.rfft2(x) * self.otf, s=(self.height, self.width))
-        return blurred[..., :: self.scale, :: self.scale]
+        columns = torch.fft.ifft(torch.fft.rfft2(x) * self.otf, dim=-2)
+        kept = columns[..., :: self.scale, :]  # before the second transform: s times less of it
+        return torch.fft.irfft(kept, n=self.width, dim=-1)[..., :: self.scale]
 
     def adjoint(self, y: Tensor) -> Tensor:
         """``Aᵀ y``: correlation with the kernel of ``y`` put on the sampled pixels, zeros elsewhere."""

@@ -130,12 +130,15 @@ def motions(rng: np.random.Generator, count: int, *, size: int = SIZE) -> np.nda
     extent = np.abs(fine).max(axis=(1, 2), keepdims=True)
     fine *= room * rng.uniform(0.25, 1.0, (count, 1, 1)) / extent
 
-    grid = np.arange(size)[:, None] - size // 2
-    # Tents share the light of a point among its four neighbours, which keeps the centre of mass.
-    y = (1 - np.abs(grid - fine[:, 0, None])).clip(0)  # count × size × points
-    x = (1 - np.abs(grid - fine[:, 1, None])).clip(0)
-    kernels = (y * light[:, None]) @ x.transpose(0, 2, 1)
-    return kernels / kernels.sum(axis=(1, 2), keepdims=True)
+    # A point shares its light among its four neighbours, which keeps the centre of mass.
+    corner = np.floor(fine).astype(int)
+    below, right = (fine - corner).transpose(1, 0, 2)
+    row, column = (corner + size // 2).transpose(1, 0, 2)
+    first = (np.arange(count)[:, None] * size + row) * size + column
+    places = np.stack([first, first + 1, first + size, first + size + 1])
+    shares = np.stack([(1 - below) * (1 - right), (1 - below) * right, below * (1 - right), below * right])
+    kernels = np.bincount(places.ravel(), (shares * light).ravel(), minlength=count * size * size)
+    return kernels.reshape(count, size, size) / light.sum(axis=1)[:, None, None]
 
 
 def bicubic(scale: int) -> np.ndarray:

@@ -113,7 +113,7 @@ def _note(paths: Sequence[Path], what: str) -> None:
 
 
 class ResidentPhotos:
-    """All photos as one long uint8 tensor on the training device."""
+    """All photos as one long uint8 tensor, pixels×3, on the training device."""
 
     def __init__(self, listing: Listing, device: torch.device) -> None:
         kept = []
@@ -129,11 +129,12 @@ class ResidentPhotos:
         # A damaged photo is replaced by the next good one, so that the draws of the others stay what they are.
         good = np.array([index for index, _ in kept])
         place = np.searchsorted(good, np.arange(len(listing.files))).clip(max=len(good) - 1)
-        shapes = np.array([photo.shape[:2] for _, photo in kept])[place]
-        starts = np.concatenate([[0], np.cumsum([photo.size for _, photo in kept])[:-1]])[place]
-        self.pixels = torch.from_numpy(np.concatenate([photo.reshape(-1) for _, photo in kept])).to(device)
+        shapes_of_kept = np.array([photo.shape[:2] for _, photo in kept])
+        pixels = np.concatenate([photo.reshape(-1, 3) for _, photo in kept])
+        starts = np.concatenate([[0], np.cumsum(shapes_of_kept.prod(axis=1))[:-1]])[place]
+        self.pixels = torch.from_numpy(pixels).to(device)
         self.starts = torch.from_numpy(starts).to(device)
-        self.shapes = torch.from_numpy(shapes).to(device)
+        self.shapes = torch.from_numpy(shapes_of_kept[place]).to(device)
 
     def patches(self, draws: Iterable[Draw], patch: int) -> Iterator[Tensor]:
         for draw in draws:
@@ -143,17 +144,22 @@ class ResidentPhotos:
         device = self.pixels.device
         photo = torch.from_numpy(draw.photo).to(device)
         position = torch.from_numpy(draw.position).to(device)
-        flip_rows, flip_columns, transpose = torch.from_numpy(draw.switches).to(device, torch.bool).T[..., None, None]
+        flip_rows, flip_columns, transpose = torch.from_numpy(draw.switches).to(device, torch.bool).T
         shapes = self.shapes[photo]
         corner = (position * (shapes - patch + 1)).long()
-        grid = torch.arange(patch, device=device)
-        i, j = grid[:, None].expand(patch, patch), grid.expand(patch, patch)
-        i, j = torch.where(transpose, j, i), torch.where(transpose, i, j)
-        i, j = torch.where(flip_rows, patch - 1 - i, i), torch.where(flip_columns, patch - 1 - j, j)
-        row, column = corner[:, 0, None, None] + i, corner[:, 1, None, None] + j
-        first = self.starts[photo][:, None, None] + 3 * (row * shapes[:, 1, None, None] + column)
-        channels = torch.arange(3, device=device)[:, None, None]
-        return self.pixels[first[:, None] + channels]
+        width = shapes[:, 1]
+        # The way to the next row and the next column of the photo, and the pixel to start from.
+        down = torch.where(flip_rows, -width, width)
+        right = torch.where(flip_columns, -1, 1)
+        row = corner[:, 0] + flip_rows * (patch - 1)
+        column = corner[:, 1] + flip_columns * (patch - 1)
+        first = self.starts[photo] + row * width + column
+        down, right = torch.where(transpose, right, down), torch.where(transpose, down, right)
+        steps = torch.arange(patch, device=device)
+        down, right, first = down[:, None, None], right[:, None, None], first[:, None, None]
+        places = first + down * steps[:, None] + right * steps
+        pixels = self.pixels.index_select(0, places.reshape(-1))
+        return pixels.reshape(-1, patch, patch, 3).permute(0, 3, 1, 2).contiguous()
 
 
 class StreamedPhotos:

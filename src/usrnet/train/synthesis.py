@@ -61,7 +61,7 @@ class Synthesis:
 
         taps = taps.to(self.device, non_blocking=True)
         sigma = torch.from_numpy((level / 255).astype(np.float32)).reshape(-1, 1, 1, 1).to(self.device)
-        sharp = patches.float() / 255
+        sharp = patches / 255
         y = degrade_batch(sharp, taps, scale)
         if options.rounded or options.truncated:
             # A hair is added, for a flat region must not fall by a level through rounding in the FFT.
