@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.ndimage import convolve
 
 from usrnet import kernels
 from usrnet.errors import UsrnetError
@@ -18,6 +19,17 @@ def test_table1_degradation_equals_the_published(shared, scale):
     oracle = np.load(shared / "oracle" / "table1_degradation.npz")
     small = PROTOCOLS["table1"].degrade(oracle["image"], row(scale, oracle["kernel"].astype(np.float64)))
     assert np.array_equal(small * 255, oracle[f"x{scale}"])
+
+
+@pytest.mark.parametrize("scale", [1, 2, 3, 4])
+@pytest.mark.parametrize("size", [(25, 25), (8, 12), (15, 6), (70, 70)])
+def test_table1_degradation_is_scipys_bit_for_bit(photo, scale, size):
+    taps = np.random.default_rng(0).random(size)
+    taps[0, 0] = taps[-1, -1] = 1e-17
+    taps /= taps.sum()
+    truth = photo[: 15 * scale, : 18 * scale]
+    expected = np.stack([convolve(truth[..., c], taps, mode="wrap") for c in range(3)], axis=-1)
+    assert np.array_equal(PROTOCOLS["table1"].degrade(truth, row(scale, taps)), expected[::scale, ::scale] / 255)
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])

@@ -4,6 +4,8 @@ import json
 import re
 import subprocess
 import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -206,6 +208,31 @@ def test_bad_folders(folder, tmp_path):
     Image.open(folder / "a.png").save(folder / "a.bmp")
     with pytest.raises(UsrnetError, match="have one name"):
         start(folder)
+
+
+def test_workers_end_with_a_killed_parent(folder, tmp_path):
+    output = tmp_path / "out"
+    arguments = ("evaluate", "table1", folder, "-o", output, "--workers", 2, "--kernels", tmp_path / "k.npy")
+    kernels.save(tmp_path / "k.npy", kernels.gaussian(1.5))
+    command = [sys.executable, "-m", "usrnet", *map(str, arguments), "--model", "tv"]
+    with subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL) as process:
+        deadline = time.monotonic() + 60
+        while len(children(process.pid)) < 3 and time.monotonic() < deadline:  # two workers and a tracker
+            time.sleep(0.05)
+        workers = children(process.pid)
+        assert len(workers) >= 2
+        process.kill()
+    deadline = time.monotonic() + 30
+    while any(Path(f"/proc/{worker}").exists() for worker in workers) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not [worker for worker in workers if Path(f"/proc/{worker}").exists()]
+
+
+def children(parent: int) -> list[str]:
+    try:
+        return Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    except FileNotFoundError:
+        return []
 
 
 def test_small_and_damaged_pictures_are_named(folder, tmp_path):

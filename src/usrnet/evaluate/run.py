@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import signal
 import warnings
 from collections.abc import Generator, Iterator, Sequence
@@ -10,8 +11,9 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from itertools import islice
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import torch
@@ -201,6 +203,15 @@ def _measure_all(cells: Sequence[Cell], folder: Path, workers: int) -> Iterator[
 def _start_worker(threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     torch.set_num_threads(threads)
+    Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A parent that was killed could not end its workers, and they would wait for work for ever."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def read_scores(output: Path) -> dict[str, dict]:
