@@ -26,6 +26,9 @@ def pack(model: nn.Module, dtype: torch.dtype) -> nn.Module | None:
     return Unfolding(PackedResUNet(model.p, dtype), model.h).eval()
 
 
+BAND = 128  # rows
+
+
 class PackedResUNet(nn.Module):
     """``ResUNet`` without gradients, float32 in and out; called with the same arguments."""
 
@@ -43,17 +46,54 @@ class PackedResUNet(nn.Module):
     def forward(self, z: Tensor, beta: Tensor) -> Tensor:
         """``z``: N×3×H×W of any size; ``beta``: N×1×1×1 or a map N×1×H×W → N×3×H×W."""
         height, width = z.shape[-2:]
-        x = replicate(torch.cat((z, beta.expand(-1, 1, height, width)), dim=1), -height % 8, -width % 8)
-        outer = self.head(x.contiguous(memory_format=torch.channels_last))
-        x = outer.to(self.dtype, copy=True)  # stages overwrite what they get
+        inputs = replicate(torch.cat((z, beta.expand(-1, 1, height, width)), dim=1), -height % 8, -width % 8)
+        inputs = inputs.contiguous(memory_format=torch.channels_last)
+        x = self._features(inputs)
         skips = []
         for stage in self.down:
             x = stage(x)
-            skips.append(x.clone())
+            skips.append(x.clone())  # stages overwrite what they get
         x = self.body(x)
-        for stage, skip in zip(self.up, reversed(skips), strict=True):
-            x = stage(x.add_(skip))
-        return self.tail(outer.add_(x))[..., :height, :width]
+        for stage in self.up:
+            x = stage(x.add_(skips.pop()))
+        return self._picture(inputs, x)[..., :height, :width]
+
+    # The widest maps in float32 would be most of the memory, so they only ever exist in bands of rows; the outer sum
+    # takes the head once more, a hundredth of the arithmetic.
+
+    def _features(self, inputs: Tensor) -> Tensor:
+        """The head in the type of the inner layers."""
+        shape = (inputs.shape[0], self.head.channels, *inputs.shape[-2:])
+        x = torch.empty(shape, dtype=self.dtype, memory_format=torch.channels_last)
+        for band in _bands(inputs.shape[-2]):
+            x[..., band, :] = _rows(self.head, inputs, band)
+        return x
+
+    def _picture(self, inputs: Tensor, x: Tensor) -> Tensor:
+        """The tail of the outermost sum."""
+        picture = torch.empty_like(inputs[:, : self.tail.channels])
+        for band in _bands(inputs.shape[-2]):
+            wider = _wider(band, inputs.shape[-2])
+            outer = _rows(self.head, inputs, wider).add_(x[..., wider, :])
+            top = band.start - wider.start
+            picture[..., band, :] = self.tail(outer)[..., top : top + band.stop - band.start, :]
+        return picture
+
+
+def _bands(height: int) -> list[slice]:
+    return [slice(top, min(top + BAND, height)) for top in range(0, height, BAND)]
+
+
+def _wider(band: slice, height: int) -> slice:
+    """One row more on both sides, as far as there are rows: what a 3×3 convolution looks at."""
+    return slice(max(band.start - 1, 0), min(band.stop + 1, height))
+
+
+def _rows(convolution: "_Convolution", x: Tensor, band: slice) -> Tensor:
+    """A band of rows of what a 3×3 convolution gives."""
+    wider = _wider(band, x.shape[-2])
+    part = convolution(x[..., wider, :].contiguous(memory_format=torch.channels_last))
+    return part[..., band.start - wider.start : band.stop - wider.start, :]
 
 
 class _Convolution(nn.Module):
@@ -63,6 +103,7 @@ class _Convolution(nn.Module):
         super().__init__()
         assert isinstance(convolution, nn.Conv2d)
         weight = convolution.weight.detach().to(dtype).contiguous(memory_format=torch.channels_last)
+        self.channels = convolution.out_channels
         stride, padding = list(convolution.stride), list(map(int, convolution.padding))
         self.options = (None, padding, stride, [1, 1], 1)
         self.weight = torch.ops.mkldnn._reorder_convolution_weight(weight, padding, stride, [1, 1], 1, [])

@@ -35,7 +35,9 @@ class Unfolding(nn.Module):
         N×1×1×1, the noise's standard deviation in [0,1]. Returns N×3×sh×sw, not clipped.
         Raises ``UsrnetError`` when the kernel is larger than the enlarged picture.
         """
-        *_, (_, x) = self.iterate(y, kernel, scale, sigma)
+        x = y
+        for _, restored in self.iterate(y, kernel, scale, sigma):
+            x = restored  # those of earlier iterations are not kept
         return x
 
     def iterate(self, y: Tensor, kernel: Tensor, scale: int, sigma: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
