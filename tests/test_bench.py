@@ -5,6 +5,7 @@ import sys
 
 import pytest
 import torch
+from PIL import Image
 
 from usrnet.bench import Problem, flops_per_pixel, published_form
 from usrnet.model import CONFIGS, USRNet
@@ -41,9 +42,12 @@ def test_arithmetic_of_the_tiny_model():
 def test_command_line(tmp_path):
     table = tmp_path / "bench.md"
     command = [sys.executable, "-m", "usrnet", "bench", "--side", "64", "--pairs", "2", "--threads", "1", "-o", table]
+    command += ["--plot", tmp_path / "bench.png"]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert done.stdout == table.read_text("utf-8")
+    with Image.open(tmp_path / "bench.png") as plot:
+        assert plot.width > plot.height > 300
     assert "| usrnet-tiny | 64×64 | published | 1.00 |" in done.stdout
     assert "| usrnet-tiny | 64×64 | fp32 |" in done.stdout
     command = [sys.executable, "-m", "usrnet", "bench", "--side", "30"]

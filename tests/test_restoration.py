@@ -7,7 +7,7 @@ from skimage.registration import phase_cross_correlation
 import usrnet
 from usrnet import kernels, metrics
 from usrnet.errors import UsrnetError
-from usrnet.restoration import Restorer, restore
+from usrnet.restoration import Restorer, best_precision, restore
 
 
 @pytest.fixture(scope="module")
@@ -156,11 +156,19 @@ def test_wrong_arguments_are_named(options, text):
         restore(np.zeros((8, 8, 3), np.uint8), **{"model": "tv", **options})
 
 
-def test_bf16_is_close(tiny, photo):
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_16_bits_are_close(tiny, photo, precision):
     small = usrnet.degrade(photo[:128, :128], "gaussian:1.2", scale=2)
     exact = restore(small, model=tiny, kernel="gaussian:1.2", precision="fp32")
-    fast = restore(small, model=tiny, kernel="gaussian:1.2", precision="bf16")
-    assert metrics.psnr(fast, exact) > 40
+    fast = restore(small, model=tiny, kernel="gaussian:1.2", precision=precision)
+    assert 40 < metrics.psnr(fast, exact) < np.inf
+
+
+def test_the_best_precision_of_a_gpu(monkeypatch):
+    gpu = torch.device("cuda")
+    for native, expected in ((True, "bf16"), (False, "fp16")):
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *, native=native, **_: native)
+        assert best_precision(gpu) == expected
 
 
 def test_a_restorer_serves_many_pictures():

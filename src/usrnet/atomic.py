@@ -2,20 +2,28 @@
 
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
-def write_bytes(path: Path, content: bytes) -> None:
-    """Write ``content`` under another name in the same folder, then give it the name ``path``.
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give the body another name in the same folder to write to; then that file gets the name ``path``.
 
     Whatever stops this, a full disk or a kill, an older file of that name stays as it was. Raises ``OSError``.
     """
     part = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
     try:
-        with part.open("xb") as file:
-            file.write(content)
-            file.flush()
+        yield part
+        with part.open("rb+") as file:
             os.fsync(file.fileno())
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file with this content, whole or not at all. Raises ``OSError``."""
+    with replacing(path) as part:
+        part.write_bytes(content)

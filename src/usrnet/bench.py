@@ -18,7 +18,7 @@ from torch import Tensor
 
 from usrnet import kernels
 from usrnet.model import CONFIGS, USRNet
-from usrnet.restoration import Restorer, inference, peak_memory_mb, prefers_bf16
+from usrnet.restoration import REDUCED, Restorer, best_precision, inference, peak_memory_mb
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Problem:
         return y, kernel, 2, y.new_full((1, 1, 1, 1), 2.55 / 255)
 
     def runner(self, mode: str) -> Callable[[], Tensor]:
-        """A function that restores once. Modes: ``published``, ``fp32``, ``bf16``."""
+        """A function that restores once. Modes: ``published``, ``fp32``, ``bf16``, ``fp16``."""
         torch.manual_seed(0)
         model = USRNet(CONFIGS[self.architecture]).to(self.device).eval().requires_grad_(requires_grad=False)
         arguments = self.arguments()
@@ -106,7 +106,7 @@ class Problem:
         restorer = Restorer(model, scale=2, precision=mode)
 
         def run() -> Tensor:
-            with inference(self.device, bf16=restorer.autocast):
+            with inference(self.device, restorer.autocast):
                 return restorer.model(*arguments)
 
         return run
@@ -114,7 +114,7 @@ class Problem:
 
 def modes(device: torch.device) -> list[str]:
     """What is measured on a device besides the baseline."""
-    return ["fp32", "bf16"] if prefers_bf16(device) else ["fp32"]
+    return list(dict.fromkeys(["fp32", best_precision(device)]))
 
 
 def measure(problem: Problem, names: Sequence[str], *, pairs: int = 7) -> list[Measurement]:
@@ -126,7 +126,7 @@ def measure(problem: Problem, names: Sequence[str], *, pairs: int = 7) -> list[M
             taken = time_once(run, problem.device)
             if round_number:
                 seconds[name].append(taken)
-    limits = {name: arithmetic_seconds(problem, "bf16" if name == "bf16" else "fp32") for name in runners}
+    limits = {name: arithmetic_seconds(problem, REDUCED.get(name) or torch.float32) for name in runners}
     measured = []
     for name, taken in seconds.items():
         ratios = [base / one for base, one in zip(seconds["published"], taken, strict=True)]
@@ -158,10 +158,9 @@ def time_once(run: Callable[[], Tensor], device: torch.device) -> float:
     return time.perf_counter() - begin
 
 
-def arithmetic_seconds(problem: Problem, precision: str) -> float:
+def arithmetic_seconds(problem: Problem, dtype: torch.dtype) -> float:
     """The time of the prior's convolutions at the speed of a 64→64 convolution measured here and now."""
     sizes = CONFIGS[problem.architecture]
-    dtype = torch.bfloat16 if precision == "bf16" and prefers_bf16(problem.device) else torch.float32
     x = torch.rand(1, 64, 256, 256, dtype=dtype, device=problem.device).to(memory_format=torch.channels_last)
     weight = torch.rand(64, 64, 3, 3, dtype=dtype, device=problem.device).to(memory_format=torch.channels_last)
     times = [time_once(lambda: torch.conv2d(x, weight, padding=1), problem.device) for _ in range(12)]

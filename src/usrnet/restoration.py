@@ -9,23 +9,24 @@ import re
 import resource
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from usrnet import image as pictures
-from usrnet import kernels
+from usrnet import kernels, large_tiff
 from usrnet.boundary import extend, extended_length
 from usrnet.degradation import check_noise_level, check_scale
 from usrnet.device import choose_device
-from usrnet.errors import UsrnetError
+from usrnet.errors import PictureError, UsrnetError, UsrnetWarning
 from usrnet.model.packed import pack
 from usrnet.tiling import spans
 from usrnet.weights import load
@@ -41,6 +42,7 @@ DEFAULT_WIDTHS = {1: 0.4, 2: 0.7, 3: 1.5, 4: 2.0}
 
 DEFAULT_NOISE_LEVEL = 2.0
 TILE_OUTPUT = 1280  # side of an automatic tile, in enlarged pixels: bounds the memory of the full model too
+LARGE_BYTES = 512 * 2**20  # results of this size on are written strip by strip, if they are TIFFs
 HALO_OUTPUT = 48  # context that the prior looks at, in enlarged pixels; measured in benchmarks/tiles.py
 
 
@@ -68,9 +70,9 @@ def restore(
     per channel) or a text such as ``"gaussian:1.6"``, which is parsed together with the scale; an array is taken
     as it is. ``noise_level``: the noise's standard deviation on the 0–255 scale. ``tile``: ``"auto"`` bounds the
     memory, ``"off"`` restores at once, a number is the side of a tile in pixels of ``image``. ``precision``:
-    ``"fp32"``, ``"bf16"`` (the inner layers of the prior in bfloat16), or ``"auto"``: bf16 where the hardware
-    has it natively. ``device``: ``"auto"``, ``"cpu"`` or ``"cuda"``; a model that is given stays where it is when
-    ``"auto"``.
+    ``"fp32"``, ``"bf16"`` or ``"fp16"`` (the inner layers of the prior in 16 bits), or ``"auto"``: bf16 where the
+    hardware has it natively, else fp16 on a GPU and fp32 on a CPU. ``device``: ``"auto"``, ``"cpu"`` or ``"cuda"``;
+    a model that is given stays where it is when ``"auto"``.
 
     Raises ``UsrnetError`` for arguments that make no sense.
     """
@@ -88,9 +90,9 @@ def restore(
 
 
 @contextmanager
-def inference(device: torch.device, *, bf16: bool) -> Iterator[None]:
-    """No gradients; ``bf16``: the inner layers of the prior in bfloat16 and everything else in float32."""
-    with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+def inference(device: torch.device, reduced: torch.dtype | None) -> Iterator[None]:
+    """No gradients; the inner layers of the prior in ``reduced``, if given, and everything else in float32."""
+    with torch.inference_mode(), torch.autocast(device.type, reduced, enabled=reduced is not None):
         yield
 
 
@@ -100,6 +102,25 @@ def prefers_bf16(device: torch.device) -> bool:
         return torch.cuda.is_bf16_supported(including_emulation=False)
     able = torch.cpu.get_capabilities()
     return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+
+
+def best_precision(device: torch.device) -> str:
+    """``"bf16"`` where the hardware multiplies it natively, else ``"fp16"`` on a GPU and ``"fp32"`` on a CPU."""
+    if prefers_bf16(device):
+        return "bf16"
+    return "fp16" if device.type == "cuda" else "fp32"
+
+
+REDUCED = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Rows(Protocol):
+    """What can be read by rows: an array, or a file."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __getitem__(self, rows: slice, /) -> np.ndarray: ...
 
 
 class Restorer:
@@ -124,36 +145,69 @@ class Restorer:
         self.scale = check_scale(scale)
         self.noise_level = check_noise_level(noise_level)
         self.tile = _check_tile(tile)
-        if precision not in ("auto", "fp32", "bf16"):
-            raise UsrnetError(f"precision {precision!r} is not known: choose auto, fp32 or bf16")
+        if precision != "auto" and precision not in REDUCED:
+            raise UsrnetError(f"precision {precision!r} is not known: choose auto, {', '.join(REDUCED)}")
         taps = kernels.resolve(default_kernel(scale) if kernel is None else kernel, scale=self.scale)
         given = None if isinstance(model, str) else next(model.parameters(), None)
         self.device = given.device if given is not None and device == "auto" else choose_device(device)
-        self.precision = ("bf16" if prefers_bf16(self.device) else "fp32") if precision == "auto" else precision
+        self.precision = best_precision(self.device) if precision == "auto" else precision
         network = load(model) if isinstance(model, str) else model
         self.model = network.to(self.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
-        packed = pack(self.model, torch.bfloat16 if self.precision == "bf16" else torch.float32)
-        self.autocast = packed is None and self.precision == "bf16"
+        packed = None if self.precision == "fp16" else pack(self.model, REDUCED[self.precision] or torch.float32)
+        self.autocast = None if packed else REDUCED[self.precision]
         self.model = packed or self.model
         self.taps = torch.from_numpy(taps).to(self.device, torch.float32)[None]
 
     def __call__(self, pixels: np.ndarray, *, progress: Progress | None = None) -> np.ndarray:
         """Restore an array H×W, H×W×2, H×W×3 or H×W×4 (grey or colour, with or without alpha)."""
-        planes = pictures.split(pixels)
-        colour, alpha = planes.colour, None
-        if planes.alpha is not None:
-            colour = pictures.bleed(colour, planes.alpha)
-            alpha = pictures.upscale_alpha(planes.alpha, self.scale)
-        grey = colour.shape[-1] == 1
-        if grey:
-            colour = np.repeat(colour, 3, axis=-1)
         height, width = (self.scale * length for length in pixels.shape[:2])
         result = np.empty((height, width, *pixels.shape[2:]), pixels.dtype)
-        for top, strip in self._strips(colour, progress):
-            rows = slice(top, top + strip.shape[0])
-            strip = strip.mean(axis=-1, keepdims=True) if grey else strip
-            result[rows] = pictures.join(strip, None if alpha is None else alpha[rows], like=pixels)
+        top = 0
+        for strip in self.strips(pixels, progress=progress):
+            result[top : top + len(strip)] = strip
+            top += len(strip)
         return result
+
+    def strips(self, source: Rows, *, progress: Progress | None = None) -> Iterator[np.ndarray]:
+        """The result from top to bottom, in strips of rows; of ``source`` no more is read than a strip needs.
+
+        What is kept in memory grows with the width of the picture, not with its height.
+        """
+        height, width = source.shape[:2]
+        s = self.scale
+        tile, halo = self._tile_and_halo(height, width)
+        rows, columns = (spans(length, tile, halo, self._grid()) for length in (height, width))
+        done, total = 0, len(rows) * len(columns)
+        channels = 3 if len(source.shape) == 3 and source.shape[2] >= 3 else 1
+        overlap = np.zeros((0, s * width, channels), np.float32)
+        for row, following in zip_longest(rows, rows[1:]):
+            pixels = source[row.first : row.last]
+            planes = pictures.split(pixels)
+            colour = planes.colour if planes.alpha is None else pictures.bleed(planes.colour, planes.alpha)
+            whole = torch.from_numpy(np.ascontiguousarray(colour.transpose(2, 0, 1)))
+            strip = np.zeros((s * (row.stop - row.start), s * width, channels), np.float32)
+            strip[: len(overlap)] = overlap
+            for column in columns:
+                if progress:
+                    progress(done, total)
+                window = whole[:, :, column.first : column.last].expand(3, -1, -1)
+                restored = self._window(window)
+                if channels == 1:
+                    restored = restored.mean(dim=0, keepdim=True)
+                target = strip[:, s * column.start : s * column.stop]
+                top, left = s * (row.start - row.first), s * (column.start - column.first)
+                part = restored[:, top : top + target.shape[0], left : left + target.shape[1]]
+                weights = row.weights(s)[:, None] * column.weights(s)
+                target += weights[..., None] * part.permute(1, 2, 0).cpu().numpy()
+                done += 1
+            final = len(strip) if following is None else s * (following.start - row.start)
+            alpha = None
+            if planes.alpha is not None:
+                alpha = pictures.upscale_alpha(planes.alpha, s)[s * (row.start - row.first) :][:final]
+            yield pictures.join(strip[:final], alpha, like=pixels)
+            overlap = strip[final:]
+        if progress:
+            progress(total, total)
 
     def crop(self, pixels: np.ndarray, top: int, left: int, height: int, width: int) -> np.ndarray:
         """The part of the result that lies on a part of ``pixels``, computed with no more than it depends on.
@@ -174,37 +228,6 @@ class Restorer:
         """A deconvolved pixel leans on about twice the kernel's reach, and the prior on what surrounds that."""
         return math.ceil((max(self.taps.shape[-2:]) + HALO_OUTPUT) / self.scale)
 
-    def _strips(self, colour: np.ndarray, progress: Progress | None) -> Iterator[tuple[int, np.ndarray]]:
-        """H×W×3 float32 → strips of the enlarged picture from top to bottom, each with its first row.
-
-        A strip is given away as soon as its tiles are done, so that floats are kept of one row of tiles only.
-        """
-        height, width, channels = colour.shape
-        s = self.scale
-        tile, halo = self._tile_and_halo(height, width)
-        rows, columns = (spans(length, tile, halo, self._grid()) for length in (height, width))
-        whole = torch.from_numpy(np.ascontiguousarray(colour.transpose(2, 0, 1)))
-        done, total = 0, len(rows) * len(columns)
-        overlap = np.zeros((0, s * width, channels), np.float32)
-        for row, following in zip_longest(rows, rows[1:]):
-            strip = np.zeros((s * (row.stop - row.start), s * width, channels), np.float32)
-            strip[: len(overlap)] = overlap
-            for column in columns:
-                if progress:
-                    progress(done, total)
-                restored = self._window(whole[:, row.first : row.last, column.first : column.last])
-                target = strip[:, s * column.start : s * column.stop]
-                top, left = s * (row.start - row.first), s * (column.start - column.first)
-                part = restored[:, top : top + target.shape[0], left : left + target.shape[1]]
-                weights = row.weights(s)[:, None] * column.weights(s)
-                target += weights[..., None] * part.permute(1, 2, 0).cpu().numpy()
-                done += 1
-            final = len(strip) if following is None else s * (following.start - row.start)
-            yield s * row.start, strip[:final]
-            overlap = strip[final:]
-        if progress:
-            progress(total, total)
-
     def _tile_and_halo(self, height: int, width: int) -> tuple[int, int]:
         longest = max(height, width)
         if self.tile == "off":
@@ -222,7 +245,7 @@ class Restorer:
         colour = pictures.split(pixels).colour
         window = torch.from_numpy(np.repeat(colour, 3, -1) if colour.shape[-1] == 1 else colour).permute(2, 0, 1)
         h, w = (self.scale * length for length in window.shape[-2:])
-        with inference(self.device, bf16=self.autocast):
+        with inference(self.device, self.autocast):
             for pair in self.model.iterate(*self._observe(window)):  # pyright: ignore[reportCallIssue]
                 z, x = (part[0, :, :h, :w].permute(1, 2, 0).cpu().numpy() for part in pair)
                 yield z, x
@@ -230,7 +253,7 @@ class Restorer:
     def _window(self, window: Tensor) -> Tensor:
         """Extend, restore and crop one window: 3×h×w → 3×sh×sw, float32."""
         h, w = (self.scale * length for length in window.shape[-2:])
-        with inference(self.device, bf16=self.autocast):
+        with inference(self.device, self.autocast):
             return self.model(*self._observe(window))[0, :, :h, :w]
 
     def _observe(self, window: Tensor) -> tuple[Tensor, Tensor, int, Tensor]:
@@ -253,13 +276,41 @@ def restore_file(
 ) -> tuple[float, float]:
     """Restore one picture file; the target appears whole or not at all.
 
-    Returns the seconds it took and the process's peak memory in MB. Raises ``PictureError``.
+    A TIFF whose result has more than 512 MB goes through memory strip by strip, whatever its size (``max_pixels``
+    does not concern it). Returns the seconds it took and the process's peak memory in MB. Raises ``PictureError``.
     """
     begin = time.perf_counter()
-    picture = pictures.read(source, max_pixels=max_pixels)
-    restored = restorer(picture.pixels, progress=progress)
-    pictures.write(target, replace(picture, pixels=restored))
+    rows = _rows_of_large_tiff(restorer, source, target)
+    if rows is not None and isinstance(target, Path):
+        with rows:
+            if rows.pages > 1:
+                warnings.warn(f"{source}: {rows.pages} pages, only the first is used", UsrnetWarning, stacklevel=2)
+            shape = (*(restorer.scale * length for length in rows.shape[:2]), *rows.shape[2:])
+            strips = restorer.strips(rows, progress=progress)
+            large_tiff.write(target, strips, shape=shape, dtype=rows.dtype, icc_profile=rows.icc_profile)
+    else:
+        picture = pictures.read(source, max_pixels=max_pixels)
+        restored = restorer(picture.pixels, progress=progress)
+        pictures.write(target, replace(picture, pixels=restored))
     return time.perf_counter() - begin, peak_memory_mb()
+
+
+def _rows_of_large_tiff(
+    restorer: Restorer, source: Path | BinaryIO, target: Path | BinaryIO
+) -> large_tiff.TiffRows | None:
+    """The source by rows where the result is a large TIFF and the source can be read that way."""
+    if not (isinstance(source, Path) and isinstance(target, Path)) or restorer.tile == "off":
+        return None
+    if not {source.suffix.lower(), target.suffix.lower()} <= {".tif", ".tiff"}:
+        return None
+    try:
+        rows = large_tiff.TiffRows(source)
+    except PictureError:
+        return None  # the other reader knows more kinds, and says what is wrong
+    if int(np.prod(rows.shape)) * rows.dtype.itemsize * restorer.scale**2 < LARGE_BYTES:
+        rows.__exit__(None, None, None)
+        return None
+    return rows
 
 
 def peak_memory_mb() -> float:

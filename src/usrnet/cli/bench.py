@@ -17,6 +17,7 @@ def bench(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Write the table to this .md file too.")
     ] = None,
+    plot: Annotated[Path | None, typer.Option(help="Draw it to this .png file. [needs usrnet[viz]]")] = None,
 ) -> None:
     """Measure speed and memory as ratios to a plain implementation of the published formulas, in the same run."""
     import torch
@@ -24,8 +25,11 @@ def bench(
     from usrnet import bench as library
     from usrnet.atomic import write_bytes
     from usrnet.device import choose_device
-    from usrnet.errors import UsrnetError
+    from usrnet.errors import UsrnetError, require
     from usrnet.model import CONFIGS
+
+    if plot:
+        require("matplotlib", extra="viz")
 
     for name in architecture:
         if name not in CONFIGS:
@@ -38,11 +42,17 @@ def bench(
     chosen = choose_device(device)
     lines = [f"{library.hardware(chosen)}, torch {torch.__version__}", "", library.HEADER]
     print("\n".join(lines), flush=True)
+    measured = []
     for name in architecture:
         for length in side:
             problem = library.Problem(name, length, chosen)
             for measurement in library.measure(problem, library.modes(chosen), pairs=pairs):
+                measured.append(measurement)
                 lines.append(library.as_markdown(measurement))
                 print(lines[-1], flush=True)
     if output:
         write_bytes(output, ("\n".join(lines) + "\n").encode())
+    if plot:
+        from usrnet.plot import render, save_png, speed_figure
+
+        save_png(plot, render(speed_figure(measured, lines[0]), dpi=150))

@@ -42,7 +42,7 @@ def evaluate(
     ] = Rounding.published,
     workers: Annotated[int, typer.Option(min=1, help="Processes; they share the cores.")] = 1,
     examples: Annotated[int, typer.Option(min=0, help="How many results are kept as pictures.")] = 6,
-    precision: Annotated[str, typer.Option(help="fp32, bf16 or auto.")] = "fp32",
+    precision: Annotated[str, typer.Option(help="fp32, bf16, fp16 or auto.")] = "fp32",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Degrade pictures as the paper did, restore them, compare with the truth.
