@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image
 
 from usrnet import large_tiff
+from usrnet.device import keep_freed_memory
 from usrnet.image import Picture, read_rgb, write
 from usrnet.restoration import Restorer, peak_memory_mb, restore_file
 
@@ -88,6 +89,7 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", choices=[[], *parts], default=[])
     parser.add_argument("--one", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
+    keep_freed_memory()  # as `usrnet restore` does
     if arguments.one:
         restore_file(Restorer(), arguments.one, arguments.one.with_name("out.tif"))
         print(f"{peak_memory_mb():.0f}")

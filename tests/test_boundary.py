@@ -36,7 +36,7 @@ def test_extended_length(scale, kernel_length):
         extended = extended_length(length, kernel_length, scale)
         assert scale * (extended - length) >= kernel_length
         assert scale * extended % 8 == 0
-        assert next_fast_len(scale * extended, real=True) == scale * extended
+        assert next_fast_len(scale * extended) == scale * extended
         assert extended <= 1.15 * (length + kernel_length / scale) + 24
 
 
@@ -46,4 +46,4 @@ def test_fast_lengths_are_those_of_scipy():
     from usrnet.boundary import _is_fast
 
     for length in range(1, 1500):
-        assert _is_fast(length) == (next_fast_len(length, real=True) == length)
+        assert _is_fast(length) == (next_fast_len(length) == length)

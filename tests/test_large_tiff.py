@@ -70,17 +70,15 @@ def test_strips_of_any_height_are_written(tmp_path, shape):
 
 @pytest.fixture
 def large(monkeypatch):
-    """Every TIFF counts as large, and tiles are small."""
+    """Every TIFF counts as large."""
     monkeypatch.setattr(restoration, "LARGE_BYTES", 0)
-    monkeypatch.setattr(restoration, "TILE_OUTPUT", 64)
 
 
 @pytest.mark.parametrize("channels", [(), (2,), (3,), (4,)])
 @pytest.mark.parametrize("scale", [1, 2])
 def test_by_rows_gives_what_memory_gives(tmp_path, monkeypatch, channels, scale):
-    monkeypatch.setattr(restoration, "TILE_OUTPUT", 40)
     source = save(tmp_path / "a.tif", pixels((70, 50, *channels), "uint16"), tile=(16, 16), compression="zlib")
-    restorer = Restorer("tv", scale=scale)
+    restorer = Restorer("tv", scale=scale, tile=32)
     restore_file(restorer, source, tmp_path / "memory.tif")
     monkeypatch.setattr(restoration, "LARGE_BYTES", 0)
 

@@ -177,3 +177,16 @@ def test_a_restorer_serves_many_pictures():
     assert restorer(a).shape == (16, 18, 3)
     assert restorer(b).shape == (60, 40)
     assert torch.is_inference_mode_enabled() is False
+
+
+@pytest.mark.parametrize("name", ["default", "tv"])
+def test_automatic_tiles_follow_the_memory_there_is(monkeypatch, name):
+    restorer = Restorer(name, scale=2)
+    assert restorer._tile(500, 500, 3) == (500, 500)
+    rows, columns = restorer._tile(20_000, 20_000, 3)
+    assert 500 < rows <= columns < 2500
+    assert restorer._tile(20_000, 200_000, 3)[0] < rows
+    monkeypatch.setattr("usrnet.restoration.free_memory", lambda _: 4e8)
+    assert restorer._tile(20_000, 20_000, 3)[1] < columns / 2
+    monkeypatch.setattr("usrnet.restoration.free_memory", lambda _: 0)
+    assert restorer._tile(20_000, 20_000, 3) == (128, 128)

@@ -24,8 +24,8 @@ def extended_length(length: int, kernel_length: int, scale: int) -> int:
 
 
 def _is_fast(length: int) -> bool:
-    """Whether all prime factors are 2, 3 or 5. (``scipy.fft.next_fast_len`` knows, but takes 0.3 s to import.)"""
-    for factor in (2, 3, 5):
+    """Whether no prime factor is above 11. (``scipy.fft.next_fast_len`` knows, but takes 0.3 s to import.)"""
+    for factor in (2, 3, 5, 7, 11):
         while length % factor == 0:
             length //= factor
     return length == 1

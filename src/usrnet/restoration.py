@@ -25,7 +25,7 @@ from usrnet import image as pictures
 from usrnet import kernels, large_tiff
 from usrnet.boundary import extend, extended_length
 from usrnet.degradation import check_noise_level, check_scale
-from usrnet.device import choose_device
+from usrnet.device import choose_device, free_memory
 from usrnet.errors import PictureError, UsrnetError, UsrnetWarning
 from usrnet.model.packed import pack
 from usrnet.tiling import spans
@@ -41,7 +41,10 @@ DEFAULT_WIDTHS = {1: 0.4, 2: 0.7, 3: 1.5, 4: 2.0}
 """Gaussian widths (in high-resolution pixels) that suit clean photos, by scale (the published choice)."""
 
 DEFAULT_NOISE_LEVEL = 2.0
-TILE_OUTPUT = 1280  # side of an automatic tile, in enlarged pixels: bounds the memory of the full model too
+TILE_BYTES = 1e9  # memory that an automatic tile, and the strip of rows it lies in, may each take at most …
+TILE_SHARE = 0.25  # … and of the free memory
+SMALLEST_TILE, LARGEST_TILE = 256, 1440  # sides in enlarged pixels; larger ones leave the caches and are slower
+STRIP_ROWS = 256  # rows that are converted to the pixels of the result at once
 LARGE_BYTES = 512 * 2**20  # results of this size on are written strip by strip, if they are TIFFs
 HALO_OUTPUT = 48  # context that the prior looks at, in enlarged pixels; measured in benchmarks/tiles.py
 
@@ -155,6 +158,7 @@ class Restorer:
         self.model = network.to(self.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         packed = None if self.precision == "fp16" else pack(self.model, REDUCED[self.precision] or torch.float32)
         self.autocast = None if packed else REDUCED[self.precision]
+        self._bytes_per_pixel = _bytes_per_pixel(network, 2 if packed and self.precision == "bf16" else 4)
         self.model = packed or self.model
         self.taps = torch.from_numpy(taps).to(self.device, torch.float32)[None]
 
@@ -175,10 +179,13 @@ class Restorer:
         """
         height, width = source.shape[:2]
         s = self.scale
-        tile, halo = self._tile_and_halo(height, width)
-        rows, columns = (spans(length, tile, halo, self._grid()) for length in (height, width))
-        done, total = 0, len(rows) * len(columns)
         channels = 3 if len(source.shape) == 3 and source.shape[2] >= 3 else 1
+        tile = self._tile(height, width, channels)
+        rows, columns = (
+            spans(length, side, self._halo(), self._grid())
+            for length, side in zip((height, width), tile, strict=True)
+        )
+        done, total = 0, len(rows) * len(columns)
         overlap = np.zeros((0, s * width, channels), np.float32)
         for row, following in zip_longest(rows, rows[1:]):
             pixels = source[row.first : row.last]
@@ -203,9 +210,12 @@ class Restorer:
             final = len(strip) if following is None else s * (following.start - row.start)
             alpha = None
             if planes.alpha is not None:
-                alpha = pictures.upscale_alpha(planes.alpha, s)[s * (row.start - row.first) :][:final]
-            yield pictures.join(strip[:final], alpha, like=pixels)
-            overlap = strip[final:]
+                alpha = pictures.upscale_alpha(planes.alpha, s)[s * (row.start - row.first) :]
+            for top in range(0, final, STRIP_ROWS):
+                band = slice(top, min(top + STRIP_ROWS, final))
+                yield pictures.join(strip[band], None if alpha is None else alpha[band], like=pixels)
+            overlap = strip[final:].copy()
+            del strip, alpha, pixels, planes, colour, whole  # or two strips would be in memory
         if progress:
             progress(total, total)
 
@@ -228,17 +238,19 @@ class Restorer:
         """A deconvolved pixel leans on about twice the kernel's reach, and the prior on what surrounds that."""
         return math.ceil((max(self.taps.shape[-2:]) + HALO_OUTPUT) / self.scale)
 
-    def _tile_and_halo(self, height: int, width: int) -> tuple[int, int]:
-        longest = max(height, width)
+    def _tile(self, height: int, width: int, channels: int) -> tuple[int, int]:
+        """Rows and columns of a tile, in pixels of the input."""
+        s = self.scale
         if self.tile == "off":
-            return longest, 0
-        if self.tile == "auto":
-            if height * width * self.scale**2 <= 2 * TILE_OUTPUT**2:
-                return longest, 0
-            tile = TILE_OUTPUT // self.scale
-        else:
-            tile = int(self.tile)
-        return tile, self._halo()
+            return height, width
+        if self.tile != "auto":
+            return int(self.tile), int(self.tile)
+        budget = min(TILE_BYTES, TILE_SHARE * free_memory(self.device))
+        side = min(max(SMALLEST_TILE, math.isqrt(int(budget / self._bytes_per_pixel))), LARGEST_TILE)
+        if s * height * s * width <= side**2:
+            return height, width
+        rows = max(SMALLEST_TILE, int(budget / (8 * channels * s * width)))  # in float32, read and restored
+        return min(side, rows) // s, side // s
 
     def iterations(self, pixels: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Inside the unfolding: ``(z_k, x_k)`` for k = 1..K, float32 sH×sW×3, not clipped, without tiles."""
@@ -311,6 +323,13 @@ def _rows_of_large_tiff(
         rows.__exit__(None, None, None)
         return None
     return rows
+
+
+def _bytes_per_pixel(network: nn.Module, itemsize: int) -> float:
+    """The memory that restoring takes for each enlarged pixel, as measured (``usrnet bench``)."""
+    config = getattr(network, "config", None)
+    channels = config.channels[0] if config else 16
+    return 4.5 * channels * itemsize + 40  # feature maps of the first level; estimate, gradient term and spectra
 
 
 def peak_memory_mb() -> float:

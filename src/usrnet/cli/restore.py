@@ -78,9 +78,10 @@ def restore(
 
     import torch
 
-    from usrnet.device import describe_device
+    from usrnet.device import describe_device, keep_freed_memory
     from usrnet.restoration import Restorer, default_kernel, restore_file
 
+    keep_freed_memory()
     if threads:
         torch.set_num_threads(threads)
     restorer = Restorer(

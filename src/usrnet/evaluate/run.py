@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from usrnet import image, metrics
+from usrnet.device import keep_freed_memory
 from usrnet.errors import PictureError, UsrnetError, UsrnetWarning
 from usrnet.evaluate.methods import digest, label, make_method
 from usrnet.evaluate.protocols import PROTOCOLS, Row
@@ -203,6 +204,7 @@ def _measure_all(cells: Sequence[Cell], folder: Path, workers: int) -> Iterator[
 def _start_worker(threads: int) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     torch.set_num_threads(threads)
+    keep_freed_memory()
     Thread(target=_end_with_parent, daemon=True).start()
 
 

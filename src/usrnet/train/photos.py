@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from usrnet import image as pictures
+from usrnet.device import free_memory
 from usrnet.errors import PictureError, UsrnetError, UsrnetWarning
 from usrnet.paths import find_pictures
 
@@ -214,18 +215,5 @@ def open_photos(listing: Listing, device: torch.device, *, resident: bool | str,
     """The photos in memory if they fit (``resident="auto"``) or if that is demanded, else streamed."""
     if resident == "auto":
         needed = 3 * int(listing.sizes.prod(axis=1).sum())
-        resident = needed < RESIDENT_SHARE * _free_memory(device)
+        resident = needed < RESIDENT_SHARE * free_memory(device)
     return ResidentPhotos(listing, device) if resident else StreamedPhotos(listing, device, workers)
-
-
-def _free_memory(device: torch.device) -> float:
-    """Bytes that can still be had on the device."""
-    if device.type == "cuda":
-        return torch.cuda.mem_get_info(device)[0]
-    try:
-        available = next(
-            line for line in Path("/proc/meminfo").read_text().splitlines() if line.startswith("MemAvailable")
-        )
-        return 1024 * float(available.split()[1])
-    except (OSError, StopIteration):
-        return 8e9  # where the system does not say: assume a small machine
