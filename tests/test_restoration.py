@@ -186,7 +186,7 @@ def test_automatic_tiles_follow_the_memory_there_is(monkeypatch, name):
     rows, columns = restorer._tile(20_000, 20_000, 3)
     assert 500 < rows <= columns < 2500
     assert restorer._tile(20_000, 200_000, 3)[0] < rows
-    monkeypatch.setattr("usrnet.restoration.free_memory", lambda _: 4e8)
+    monkeypatch.setattr("usrnet.restoration.free_memory", lambda _: 2e8)
     assert restorer._tile(20_000, 20_000, 3)[1] < columns / 2
     monkeypatch.setattr("usrnet.restoration.free_memory", lambda _: 0)
     assert restorer._tile(20_000, 20_000, 3) == (128, 128)
