@@ -383,7 +383,9 @@ def _on_white(pixels: np.ndarray) -> np.ndarray:
 
 def _encode_8bit(pixels: np.ndarray, kind: str, profile: bytes | None) -> bytes:
     options: dict[str, Any] = {
-        "PNG": {"compress_level": 4},  # half the time of 6, which was a sixth of a restoration, for 3 % more bytes
+        "PNG": {
+            "compress_level": 2
+        },  # a quarter of the time of 6, which was a sixth of a restoration, for 8 % more bytes
         "JPEG": {"quality": 95, "subsampling": "4:4:4"},
         "WEBP": {"quality": 95, "method": 4},
         "TIFF": {"compression": "tiff_adobe_deflate"},
