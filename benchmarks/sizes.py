@@ -73,7 +73,7 @@ def folder(folder: Path) -> None:
 
 
 def wide(folder: Path) -> None:
-    for height in (100, 200, 400):
+    for height in (720, 1440, 2880):
         shape = (height, 30_000)
         rows = (photo(1, shape[1])[..., 1].astype(np.uint16) * 257 for _ in range(height))
         large_tiff.write(folder / "wide.tif", rows, shape=shape, dtype=np.dtype(np.uint16))
