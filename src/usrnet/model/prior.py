@@ -65,14 +65,15 @@ class TotalVariation(nn.Module):
     def forward(self, z: Tensor, beta: Tensor) -> Tensor:
         """``z``: N×C×H×W, ``beta``: N×1×1×1 (its square is the weight of TV). Returns N×C×H×W."""
         weight = beta.square().clamp_min(torch.finfo(z.dtype).tiny)
+        scaled = z / weight
         dual = momentum = z.new_zeros(2, *z.shape)
         t = 1.0
         for _ in range(self.iterations):
-            step = momentum + _gradient(z / weight + _divergence(momentum)) / 8
+            step = _add_gradient(momentum, (scaled + _divergence(momentum)) / 8)
             norm = step.square().sum(dim=(0, 2), keepdim=True).sqrt()
             previous, dual = dual, step / norm.clamp_min(1)
             t, t_previous = (1 + (1 + 4 * t * t) ** 0.5) / 2, t
-            momentum = dual + (t_previous - 1) / t * (dual - previous)
+            momentum = torch.add(dual, dual - previous, alpha=(t_previous - 1) / t)
         return z + weight * _divergence(dual)
 
 
@@ -101,17 +102,18 @@ def replicate(x: Tensor, bottom: int, right: int) -> Tensor:
     return F.pad(x, (0, right, 0, bottom), mode="replicate") if bottom or right else x
 
 
-def _gradient(x: Tensor) -> Tensor:
-    """Forward differences, 2×…: down and right, zero at the last row and column."""
-    down = F.pad(x[..., 1:, :] - x[..., :-1, :], (0, 0, 0, 1))
-    right = F.pad(x[..., :, 1:] - x[..., :, :-1], (0, 1, 0, 0))
-    return torch.stack((down, right))
+def _add_gradient(field: Tensor, x: Tensor) -> Tensor:
+    """``field`` (2×…) plus the forward differences of ``x`` (…): down and right, zero at the last row and column."""
+    total = field.clone()
+    total[0, ..., :-1, :] += x[..., 1:, :] - x[..., :-1, :]
+    total[1, ..., :-1] += x[..., 1:] - x[..., :-1]
+    return total
 
 
 def _divergence(field: Tensor) -> Tensor:
-    """The negative adjoint of ``_gradient``."""
-    down, right = field[0][..., :-1, :], field[1][..., :, :-1]
-    return (
-        F.pad(down, (0, 0, 0, 1)) - F.pad(down, (0, 0, 1, 0))
-        + F.pad(right, (0, 1, 0, 0)) - F.pad(right, (1, 0, 0, 0))
-    )  # fmt: skip
+    """The negative adjoint of the forward differences; the field's last row (down) and column (right) are zero."""
+    down, right = field
+    total = down + right
+    total[..., 1:, :] -= down[..., :-1, :]
+    total[..., 1:] -= right[..., :-1]
+    return total
