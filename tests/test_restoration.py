@@ -123,7 +123,7 @@ def test_tv_beats_bicubic_for_published_kernels(shared, scale):
 
     protocol = PROTOCOLS["table1"]
     truth = protocol.truth(read_rgb(shared / "data" / "set5" / "bird.bmp"), scale)[:144, :144]
-    tv = make_method("tv", circular=True, device="cpu", precision="fp32")
+    tv = make_method("tv", boundary="circular", device="cpu", precision="fp32")
     twelve = kernels.load_all(shared / "data" / "kernels" / "kernels_12.mat")
     for row in published_rows("table1", twelve, [scale], [0.0]):
         small = protocol.observe(truth, row)

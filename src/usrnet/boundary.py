@@ -1,14 +1,29 @@
-"""Extending a picture so that it wraps smoothly: the model is circular, pictures are not.
+"""Extending a picture so that it wraps around: the model is circular, pictures are not.
 
-The picture is completed to a torus by patches whose Laplacian is zero and whose edges continue the picture's
-(R. Liu and J. Jia, "Reducing boundary artifacts in image deconvolution", ICIP 2008). Each patch solves the
+``extend``: the picture is completed to a torus by patches whose Laplacian is zero and whose edges continue the
+picture's (R. Liu and J. Jia, "Reducing boundary artifacts in image deconvolution", ICIP 2008). Each patch solves the
 Laplace equation with Dirichlet boundary values by a type-1 sine transform.
+
+``extrapolate``: smooth is not enough. What is put beyond the border must be something that the blur can produce,
+or the deconvolution amplifies what it cannot explain, and rings. A sharp picture has about the spectral density
+``S_x(f) ∝ 1/|f|²`` (D. J. Field, JOSA A 4(12), 1987), so the observed one, ``y = (x ⊗ k)↓s + n``, is a stationary
+process with the density ``S_y = (|F(k)|² S_x)↓s + σ²``, the first term being the mean over the s×s aliases. What is
+beyond the border is predicted as the conditional mean of that process given the picture: the pixels that minimise
+``yᵀ C⁻¹ y`` with the circulant covariance C whose eigenvalues are ``S_y``.
 """
 
 import math
 
 import torch
 from torch import Tensor
+
+from usrnet.degradation import fold, otf
+
+DENSITY = 0.002  # S_x = DENSITY / (|f|² + LOWEST²), f in cycles per pixel: pictures in [0,1] have a deviation of 0.25
+LOWEST = 1 / 256
+NOISE_FLOOR = 0.5 / 255  # no picture that was stored in 8 bits has less noise
+REACH = 3  # how far the prediction looks, in widths of what is missing
+CHUNK = 2**20  # numbers in the matrices that are factored at once
 
 
 def extended_length(length: int, kernel_length: int, scale: int) -> int:
@@ -53,6 +68,60 @@ def extend(picture: Tensor, height: int, width: int) -> Tensor:
     # it costs nothing that can be seen, and results can be compared number for number.
     below = torch.cat((picture[..., -1:, :], below), -2)[..., : height - h, :]
     return torch.cat((torch.cat((picture, right), -1), torch.cat((below, corner), -1)), -2)
+
+
+def extrapolate(
+    picture: Tensor, kernel: Tensor, scale: int, sigma: Tensor | float, height: int, width: int
+) -> Tensor:
+    """Extend a blurred picture at the bottom and on the right by what the blur predicts there.
+
+    ``picture``: N×C×h×w in [0,1], height ≥ h and width ≥ w. ``kernel``: N×{1,C}×kh×kw and ``scale``: what blurred it.
+    ``sigma``: the standard deviation of the noise, in [0,1], a number or N×1×1×1. Returns N×C×height×width
+    whose upper-left corner is the picture. Computed in float64. Raises ``UsrnetError`` when the kernel does not fit.
+    """
+    h, w = picture.shape[-2:]
+    y = extend(picture.double(), height, width)
+    mean = picture.double().mean(dim=(-2, -1), keepdim=True)
+    y -= mean
+    noise = torch.as_tensor(sigma, dtype=y.dtype, device=y.device).clamp_min(NOISE_FLOOR)
+    # The two strips meet in the corner only: one after the other, each exactly, is as good as both together.
+    _predict_rows(y.mT, kernel.to(y).mT, scale, noise, w)
+    _predict_rows(y, kernel.to(y), scale, noise, h)
+    y += mean
+    return y.to(picture.dtype)
+
+
+def observed_density(kernel: Tensor, scale: int, sigma: Tensor, height: int, width: int) -> Tensor:
+    """``S_y`` on the frequencies of the observed grid: …×kh×kw → …×height×width."""
+    full_height, full_width = scale * height, scale * width
+    fy = torch.fft.fftfreq(full_height, dtype=kernel.dtype, device=kernel.device)[:, None]
+    fx = torch.fft.rfftfreq(full_width, dtype=kernel.dtype, device=kernel.device)
+    transfer = otf(kernel, full_height, full_width)
+    density = transfer * transfer.conj() * (DENSITY / (fy.square() + fx.square() + LOWEST**2))
+    return fold(density, full_width, scale).real / scale**2 + sigma.square()
+
+
+def _predict_rows(y: Tensor, kernel: Tensor, scale: int, sigma: Tensor, first: int) -> None:
+    """Set the rows of ``y`` from ``first`` on so that ``yᵀ C⁻¹ y`` is least; the other rows are given.
+
+    Horizontal frequencies do not mix, so each has a Toeplitz system of its own, with as many unknowns as rows miss.
+    """
+    missing = y.shape[-2] - first
+    if missing == 0:
+        return
+    near = math.ceil(REACH * missing)  # rows further away have no say
+    band = y if first <= 2 * near else torch.cat((y[..., :near, :], y[..., first - near :, :]), dim=-2)
+    height, width = band.shape[-2:]
+    precision = 1 / observed_density(kernel, scale, sigma, height, width)[..., : width // 2 + 1]
+    gradient = torch.fft.ifft(torch.fft.rfft2(band) * precision, dim=-2)[..., -missing:, :].mT[..., None]
+    response = torch.fft.ifft(precision, dim=-2).mT  # of C⁻¹ to one row, by frequency
+    rows = torch.arange(missing, device=y.device)
+    apart = (rows[:, None] - rows) % height
+    step = torch.empty_like(gradient)
+    for part in torch.arange(width // 2 + 1, device=y.device).split(max(1, CHUNK // missing**2)):
+        factor = torch.linalg.cholesky(response[..., part, :][..., apart])
+        step[..., part, :, :] = torch.cholesky_solve(gradient[..., part, :, :], factor)
+    y[..., first:, :] -= torch.fft.irfft(step[..., 0].mT, n=width)
 
 
 def _bridge(first: Tensor, last: Tensor, rows: int) -> Tensor:

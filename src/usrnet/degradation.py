@@ -38,13 +38,12 @@ def fold(spectrum: Tensor, width: int, scale: int) -> Tensor:
     """Sum the s×s aliases of every low-resolution frequency.
 
     ``spectrum``: …×sh×(sw // 2 + 1), the half spectrum of a real picture of even or odd ``width`` = sw.
-    Returns the full spectrum …×h×w. Divided by s² it is the spectrum of the decimated picture.
+    Returns the full spectrum …×h×w. Divided by s² it is the spectrum of the decimated picture; at s = 1 it is the
+    same spectrum with its other half.
 
     Only half of the columns are stored, so every stored frequency adds itself and, mirrored, the conjugate
     that is not stored; the columns that are their own mirror image count half.
     """
-    if scale == 1:
-        raise ValueError("there is nothing to fold at scale 1")
     *batch, height, columns = spectrum.shape
     h, w = height // scale, width // scale
     weight = torch.ones(columns, dtype=spectrum.real.dtype, device=spectrum.device)

@@ -1,6 +1,6 @@
 """The main job: picture + kernel + noise → picture.
 
-The picture is extended so that it wraps smoothly, restored by the model, and cropped; large pictures tile by
+The picture is extended so that it wraps around, restored by the model, and cropped; large pictures tile by
 tile. Grey pictures stay grey, alpha is enlarged by itself, and the answer is of the kind of the question.
 """
 
@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 from usrnet import image as pictures
 from usrnet import kernels, large_tiff
-from usrnet.boundary import extend, extended_length
+from usrnet.boundary import extend, extended_length, extrapolate
 from usrnet.degradation import check_noise_level, check_scale
 from usrnet.device import choose_device, free_memory
 from usrnet.errors import PictureError, UsrnetError, UsrnetWarning
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 AnyImage = TypeVar("AnyImage", np.ndarray, "Image")
+Boundary = Literal["extrapolate", "liu-jia", "circular"]
 Progress = Callable[[int, int], None]  # called with the number of tiles done and the number of all
 
 DEFAULT_WIDTHS = {1: 0.4, 2: 0.7, 3: 1.5, 4: 2.0}
@@ -129,7 +130,8 @@ class Rows(Protocol):
 class Restorer:
     """One model with one kernel and noise level, ready for any number of pictures; arguments as ``restore``.
 
-    ``circular``: the pictures wrap around, as in the paper's experiments, and are not extended.
+    ``boundary``: ``"extrapolate"``; ``"liu-jia"``, as in the published code; or ``"circular"``: the pictures wrap
+    around, as in the paper's experiments, and are not extended.
     """
 
     def __init__(
@@ -142,9 +144,9 @@ class Restorer:
         tile: int | str = "auto",
         precision: str = "auto",
         device: str = "auto",
-        circular: bool = False,
+        boundary: Boundary = "extrapolate",
     ) -> None:
-        self.circular = circular
+        self.boundary = boundary
         self.scale = check_scale(scale)
         self.noise_level = check_noise_level(noise_level)
         self.tile = _check_tile(tile)
@@ -270,12 +272,18 @@ class Restorer:
 
     def _observe(self, window: Tensor) -> tuple[Tensor, Tensor, int, Tensor]:
         """What the model is called with: the extended window, kernel, scale and σ."""
-        kh, kw = self.taps.shape[-2:]
-        h, w = window.shape[-2:]
-        size = (h, w) if self.circular else [extended_length(n, k, self.scale) for n, k in ((h, kh), (w, kw))]
+        sigma = self.noise_level / 255
         # The sine transforms lose digits in float32 where the patches are long.
-        y = extend(window.to(self.device, torch.float64), *size).float()[None]
-        return y, self.taps, self.scale, y.new_full((1, 1, 1, 1), self.noise_level / 255)
+        y = window.to(self.device, torch.float64)[None]
+        height, width = (
+            extended_length(n, k, self.scale) for n, k in zip(y.shape[-2:], self.taps.shape[-2:], strict=True)
+        )
+        if self.boundary == "extrapolate":
+            y = extrapolate(y, self.taps, self.scale, sigma, height, width)
+        elif self.boundary == "liu-jia":
+            y = extend(y, height, width)
+        y = y.float()
+        return y, self.taps, self.scale, y.new_full((1, 1, 1, 1), sigma)
 
 
 def restore_file(

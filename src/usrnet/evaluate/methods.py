@@ -14,7 +14,7 @@ from usrnet.degradation import Degradation
 from usrnet.device import choose_device
 from usrnet.evaluate.protocols import Row
 from usrnet.kernels import cubic
-from usrnet.restoration import Restorer
+from usrnet.restoration import Boundary, Restorer
 from usrnet.weights import load
 
 INTERPOLATION = "bicubic"
@@ -24,10 +24,10 @@ Method = Callable[[np.ndarray, Row], np.ndarray]
 
 
 @cache
-def make_method(name: str, *, circular: bool, device: str, precision: str) -> Method:
+def make_method(name: str, *, boundary: Boundary, device: str, precision: str) -> Method:
     """The method behind a name: ``"bicubic"`` (interpolation), or whatever ``usrnet.load`` takes."""
     if name == INTERPOLATION:
-        return interpolate_circular if circular else interpolate
+        return interpolate_circular if boundary == "circular" else interpolate
     model = load(name).to(choose_device(device))
 
     def restore(small: np.ndarray, row: Row) -> np.ndarray:
@@ -40,7 +40,7 @@ def make_method(name: str, *, circular: bool, device: str, precision: str) -> Me
             tile="off",
             precision=precision,
             device=device,
-            circular=circular,
+            boundary=boundary,
         )
         return restorer(small)
 

@@ -6,8 +6,8 @@ decimated, and noise is added that is not clipped. PSNR over RGB without a borde
 
 ``table1-float``: the same without the cutting to 8 bits.
 
-``bicubic``: the picture is shrunk as MATLAB's ``imresize`` does, not rounded; nothing wraps around. PSNR and SSIM
-over the luma without a border of s.
+``bicubic``: the picture is shrunk as MATLAB's ``imresize`` does, not rounded; nothing wraps around, and the
+restoration extends it by Liu and Jia's method. PSNR and SSIM over the luma without a border of s.
 """
 
 import math
@@ -20,6 +20,7 @@ import torch
 from usrnet import kernels
 from usrnet.degradation import bicubic_shrink, check_noise_level, check_scale, degrade_batch
 from usrnet.errors import UsrnetError
+from usrnet.restoration import Boundary
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,14 +47,14 @@ class Protocol:
     """``degrade``: truth H×W×3 uint8 and row → small picture, float64 on the 0–1 scale, without its noise.
 
     ``multiple``: scale → what the sides of the truth are cropped to a multiple of. ``border``: scale → pixels that
-    are not compared. ``circular``: whether the pictures wrap around.
+    are not compared. ``boundary``: how the restoration treats the border.
     """
 
     name: str
     degrade: Callable[[np.ndarray, Row], np.ndarray]
     multiple: Callable[[int], int]
     border: Callable[[int], int]
-    circular: bool
+    boundary: Boundary
 
     def truth(self, picture: np.ndarray, scale: int) -> np.ndarray:
         """The upper left part of the picture whose sides are multiples that the protocol asks for."""
@@ -119,9 +120,9 @@ def _itself(scale: int) -> int:
 
 
 PROTOCOLS = {
-    "table1": Protocol("table1", _blur_truncated, _lcm_with_8, _square, circular=True),
-    "table1-float": Protocol("table1-float", _blur_exact, _lcm_with_8, _square, circular=True),
-    "bicubic": Protocol("bicubic", _shrink, _itself, _itself, circular=False),
+    "table1": Protocol("table1", _blur_truncated, _lcm_with_8, _square, boundary="circular"),
+    "table1-float": Protocol("table1-float", _blur_exact, _lcm_with_8, _square, boundary="circular"),
+    "bicubic": Protocol("bicubic", _shrink, _itself, _itself, boundary="liu-jia"),
 }
 
 

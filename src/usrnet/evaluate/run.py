@@ -161,7 +161,7 @@ class Cell:
         border = protocol.border(row.scale)
         records, kept = [], {"input": image.join(small, None, like=truth), "truth": truth}
         for name, key in zip(self.methods, self.keys(), strict=True):
-            method = make_method(name, circular=protocol.circular, device=self.device, precision=self.precision)
+            method = make_method(name, boundary=protocol.boundary, device=self.device, precision=self.precision)
             restored = image.join(method(small, row), None, like=truth)
             score = Score(
                 psnr=min(metrics.psnr(restored, truth, border=border), BEST_PSNR),
