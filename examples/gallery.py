@@ -7,6 +7,7 @@ published test pictures, the figures of the published README are made from those
 """
 
 import argparse
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,37 +16,41 @@ from PIL import Image, ImageDraw, ImageFont
 
 import usrnet
 from usrnet import image, kernels, metrics
-from usrnet.plot import save_png
+from usrnet.plot import with_kernel
+from usrnet.restoration import Boundary, Restorer
 
 GAP, BAR = 6, 22  # pixels between pictures, and for the text above each
 
 
 def sheet(rows: Sequence[Sequence[tuple[str, np.ndarray]]]) -> np.ndarray:
-    """Pictures H×W×3 uint8 with a text above each, one line per row."""
-    heights = [max(picture.shape[0] for _, picture in row) + BAR + GAP for row in rows]
-    width = max(sum(picture.shape[1] + GAP for _, picture in row) for row in rows)
-    canvas = Image.new("RGB", (width - GAP, sum(heights)), "white")
-    draw = ImageDraw.Draw(canvas)
+    """Pictures H×W×3 uint8 with a text above each, one line per row, in columns."""
     font = ImageFont.load_default(13)
+    heights = [max(picture.shape[0] for _, picture in row) + BAR + GAP for row in rows]
+    widths = [
+        max(max(picture.shape[1], math.ceil(font.getlength(text)) + 4) + GAP for text, picture in column)
+        for column in zip(*rows, strict=True)
+    ]
+    canvas = Image.new("RGB", (sum(widths) - GAP, sum(heights)), "white")
+    draw = ImageDraw.Draw(canvas)
     top = 0
     for row, height in zip(rows, heights, strict=True):
         left = 0
-        for text, picture in row:
+        for (text, picture), width in zip(row, widths, strict=True):
             draw.text((left + 2, top + 3), text, fill="black", font=font)
             canvas.paste(Image.fromarray(picture), (left, top + BAR))
-            left += picture.shape[1] + GAP
+            left += width
         top += height
     return np.asarray(canvas)
 
 
+def save(path: Path, picture: np.ndarray) -> None:
+    """Write a sheet as a JPEG of high quality: photos as PNG would be too large for the docs."""
+    Image.fromarray(picture).save(path, quality=92, subsampling=0)
+
+
 def observed(small: np.ndarray, kernel: np.ndarray, scale: int) -> np.ndarray:
-    """The small picture pixel by pixel in the size of the result, its kernel in the corner, three times as large."""
-    shown = image.enlarge_nearest(small, scale)
-    drawn = (255 * (kernel / kernel.max()).clip(0, 1) ** 0.7).astype(np.uint8)
-    zoom = 3 if max(drawn.shape) <= 31 else 1
-    drawn = image.enlarge_nearest(drawn, zoom)
-    shown[: drawn.shape[0], : drawn.shape[1]] = drawn[..., None]
-    return shown
+    """The small picture pixel by pixel in the size of the result, its kernel in the corner."""
+    return with_kernel(image.enlarge_nearest(small, scale), kernel)
 
 
 def spoil_and_restore(
@@ -77,6 +82,20 @@ def right_and_wrong_kernel(truth: np.ndarray, model: str) -> list[tuple[str, np.
     return row
 
 
+def up_to_the_border(truth: np.ndarray, model: str) -> list[tuple[str, np.ndarray]]:
+    """A detail of a photo, whose blur brought light from beyond the border: Liu and Jia's border, and ours."""
+    kernel = kernels.motion(16)
+    cut = max(kernel.shape)
+    small = usrnet.degrade(truth, kernel, scale=1, noise_level=1)[cut:-cut, cut:-cut]
+    truth = truth[cut:-cut, cut:-cut]
+    row = [("blurred, cut out", observed(small, kernel, 1))]
+    choices: dict[str, Boundary] = {"smooth border": "liu-jia", "border from the blur": "extrapolate"}
+    for name, boundary in choices.items():
+        out = Restorer(model, scale=1, kernel=kernel, noise_level=1, boundary=boundary)(small)
+        row.append((f"{name}, {metrics.psnr(out, truth):.2f} dB", out))
+    return row
+
+
 def from_free_photos(out: Path, model: str) -> None:
     """The figures of the docs, from photos of scikit-image."""
     import skimage.data
@@ -88,11 +107,12 @@ def from_free_photos(out: Path, model: str) -> None:
         (4, kernels.gaussian(1.8), 0.0),
     ]
     rows = [spoil_and_restore(chelsea, kernel, scale, noise, model) for scale, kernel, noise in choices]
-    save_png(out / "gallery_scales.png", sheet(rows))
-    save_png(out / "gallery_deblurring.png", sheet([right_and_wrong_kernel(astronaut, model)]))
+    save(out / "gallery_scales.jpg", sheet(rows))
+    save(out / "gallery_deblurring.jpg", sheet([right_and_wrong_kernel(astronaut, model)]))
+    save(out / "gallery_border.jpg", sheet([up_to_the_border(skimage.data.coffee()[60:370, 170:480], model)]))
     large = kernels.motion(11, size=67)
     photo = skimage.data.coffee()[40:400, 120:520]
-    save_png(out / "gallery_large_kernel.png", sheet([spoil_and_restore(photo, large, 1, 2.55, model)]))
+    save(out / "gallery_large_kernel.jpg", sheet([spoil_and_restore(photo, large, 1, 2.55, model)]))
 
 
 def from_published_pictures(out: Path, model: str, data: Path) -> None:
@@ -102,13 +122,13 @@ def from_published_pictures(out: Path, model: str, data: Path) -> None:
     rows = [
         spoil_and_restore(butterfly, twelve[index], scale, 0.0, model) for scale, index in ((2, 8), (3, 5), (4, 2))
     ]  # fmt: skip
-    save_png(out / "1_scales.png", sheet(rows))
-    save_png(out / "2_deblurring.png", sheet([right_and_wrong_kernel(butterfly, model)]))
+    save(out / "1_scales.jpg", sheet(rows))
+    save(out / "2_deblurring.jpg", sheet([right_and_wrong_kernel(butterfly, model)]))
     files = sorted(path for path in (data / "kernels").iterdir() if "12" not in path.name and "bic" not in path.name)
-    photo = image.read(data / "set14" / "lenna.png").pixels if (data / "set14" / "lenna.png").exists() else butterfly
+    photo = image.read(data / "set14" / "img_012.png").pixels
     for number, path in enumerate(files):
         row = spoil_and_restore(photo, kernels.load(path), 1, 2.55, model)
-        save_png(out / f"3_large_kernel_{number + 1}.png", sheet([row]))
+        save(out / f"3_large_kernel_{number + 1}.jpg", sheet([row]))
     chip = image.read(data / "real" / "chip.png").pixels
     for scale, width in ((1, 0.6), (2, 0.9), (3, 1.7), (4, 2.2)):
         restored = usrnet.restore(
@@ -131,7 +151,7 @@ def main() -> None:
         from_published_pictures(arguments.out, arguments.model, arguments.data)
     else:
         from_free_photos(arguments.out, arguments.model)
-    print("\n".join(map(str, sorted(arguments.out.glob("*.png")))))
+    print("\n".join(map(str, sorted(arguments.out.iterdir()))))
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ def test_kernel_figures(tmp_path):
 def test_gallery(tmp_path):
     subprocess.run([sys.executable, ROOT / "examples" / "gallery.py", tmp_path], check=True, capture_output=True)
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {f"gallery_{name}.png" for name in ("scales", "deblurring", "large_kernel")}
+    assert names == {f"gallery_{name}.jpg" for name in ("scales", "deblurring", "border", "large_kernel")}
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/kernels.md"])

@@ -22,7 +22,6 @@ from usrnet.degradation import fold, otf
 DENSITY = 0.002  # S_x = DENSITY / (|f|² + LOWEST²), f in cycles per pixel: pictures in [0,1] have a deviation of 0.25
 LOWEST = 1 / 256
 NOISE_FLOOR = 0.5 / 255  # no picture that was stored in 8 bits has less noise
-REACH = 3  # how far the prediction looks, in widths of what is missing
 CHUNK = 2**20  # numbers in the matrices that are factored at once
 
 
@@ -84,9 +83,10 @@ def extrapolate(
     mean = picture.double().mean(dim=(-2, -1), keepdim=True)
     y -= mean
     noise = torch.as_tensor(sigma, dtype=y.dtype, device=y.device).clamp_min(NOISE_FLOOR)
+    precision = 1 / observed_density(kernel.to(y), scale, noise, height, width)
     # The two strips meet in the corner only: one after the other, each exactly, is as good as both together.
-    _predict_rows(y.mT, kernel.to(y).mT, scale, noise, w)
-    _predict_rows(y, kernel.to(y), scale, noise, h)
+    _predict_rows(y.mT, precision.mT, w)
+    _predict_rows(y, precision, h)
     y += mean
     return y.to(picture.dtype)
 
@@ -101,25 +101,27 @@ def observed_density(kernel: Tensor, scale: int, sigma: Tensor, height: int, wid
     return fold(density, full_width, scale).real / scale**2 + sigma.square()
 
 
-def _predict_rows(y: Tensor, kernel: Tensor, scale: int, sigma: Tensor, first: int) -> None:
+def _predict_rows(y: Tensor, precision: Tensor, first: int) -> None:
     """Set the rows of ``y`` from ``first`` on so that ``yᵀ C⁻¹ y`` is least; the other rows are given.
 
-    Horizontal frequencies do not mix, so each has a Toeplitz system of its own, with as many unknowns as rows miss.
+    ``precision``: the eigenvalues of C⁻¹. Horizontal frequencies do not mix: each has a Toeplitz system of its own,
+    with as many unknowns as rows miss.
     """
-    missing = y.shape[-2] - first
+    height, width = y.shape[-2:]
+    missing = height - first
     if missing == 0:
         return
-    near = math.ceil(REACH * missing)  # rows further away have no say
-    band = y if first <= 2 * near else torch.cat((y[..., :near, :], y[..., first - near :, :]), dim=-2)
-    height, width = band.shape[-2:]
-    precision = 1 / observed_density(kernel, scale, sigma, height, width)[..., : width // 2 + 1]
-    gradient = torch.fft.ifft(torch.fft.rfft2(band) * precision, dim=-2)[..., -missing:, :].mT[..., None]
-    response = torch.fft.ifft(precision, dim=-2).mT  # of C⁻¹ to one row, by frequency
+    half = precision[..., : width // 2 + 1]
+    gradient = torch.fft.irfft2(torch.fft.rfft2(y) * half, s=(height, width))[..., first:, :]
+    gradient = torch.fft.rfft(gradient).mT[..., None]
     rows = torch.arange(missing, device=y.device)
-    apart = (rows[:, None] - rows) % height
+    response = torch.fft.irfft2(half, s=(height, width))  # of C⁻¹ to one pixel
+    response = torch.fft.rfft(response[..., :missing, :]).mT
+    apart = rows[:, None] - rows
     step = torch.empty_like(gradient)
     for part in torch.arange(width // 2 + 1, device=y.device).split(max(1, CHUNK // missing**2)):
-        factor = torch.linalg.cholesky(response[..., part, :][..., apart])
+        system = response[..., part, :][..., apart.clamp_min(0)]  # above the diagonal nobody looks
+        factor = torch.linalg.cholesky(system)
         step[..., part, :, :] = torch.cholesky_solve(gradient[..., part, :, :], factor)
     y[..., first:, :] -= torch.fft.irfft(step[..., 0].mT, n=width)
 

@@ -9,6 +9,7 @@ from PIL import Image
 
 from usrnet import image, kernels, metrics
 from usrnet.degradation import degrade
+from usrnet.plot import with_kernel
 from usrnet.restoration import restore
 
 SCALE = 2
@@ -60,7 +61,5 @@ def run_demo(folder: Path, *, model: str = "default") -> Demo:
 
 def _side_by_side(left: np.ndarray, right: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     """Two pictures beside each other, the kernel in the corner of the first."""
-    left = left.copy()
-    drawn = np.kron((255 * kernel / kernel.max()).round().astype(np.uint8), np.ones((3, 3), np.uint8))
-    left[: drawn.shape[0], : drawn.shape[1]] = drawn[..., None]
+    left = with_kernel(left, kernel)
     return np.concatenate([left, np.full((left.shape[0], 8, 3), 255, np.uint8), right], axis=1)

@@ -1,4 +1,4 @@
-"""Figures of kernels, of the unfolding and of speed. Needs the extra ``viz``."""
+"""Kernels drawn into pictures; figures of kernels, of the unfolding and of speed, which need the extra ``viz``."""
 
 from collections.abc import Sequence
 from io import BytesIO
@@ -10,6 +10,7 @@ from PIL import Image
 
 from usrnet.atomic import write_bytes
 from usrnet.errors import require
+from usrnet.image import enlarge_nearest
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -136,6 +137,22 @@ def speed_figure(measured: "Sequence[Measurement]", title: str) -> "Figure":
         axes.spines[["top", "right"]].set_visible(False)
     speed.legend(fontsize=7, frameon=False)
     return figure
+
+
+def draw_kernel(kernel: np.ndarray) -> np.ndarray:
+    """A kernel kh×kw, or kh×kw×C (its mean is shown), as grey kh×kw uint8: black is zero, white is the peak."""
+    taps = kernel.mean(axis=-1) if kernel.ndim == 3 else kernel
+    return (255 * (taps / taps.max()).clip(0, 1) ** 0.7).round().astype(np.uint8)  # faint tails stay visible
+
+
+def with_kernel(picture: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    """The picture H×W×3 uint8 with the kernel in its upper left corner, up to three times as large as it is."""
+    side = min(picture.shape[:2])
+    drawn = enlarge_nearest(draw_kernel(kernel), max(1, min(3, int(0.4 * side / max(kernel.shape[:2])))))
+    drawn = drawn[: side // 2, : side // 2]
+    marked = picture.copy()
+    marked[: drawn.shape[0], : drawn.shape[1]] = drawn[..., None]
+    return marked
 
 
 def busiest(picture: np.ndarray, side: int) -> tuple[int, int]:

@@ -31,11 +31,10 @@ def make_method(name: str, *, boundary: Boundary, device: str, precision: str) -
     model = load(name).to(choose_device(device))
 
     def restore(small: np.ndarray, row: Row) -> np.ndarray:
-        taps = np.moveaxis(row.kernel, 0, -1)
         restorer = Restorer(
             model,
             scale=row.scale,
-            kernel=taps[..., 0] if taps.shape[-1] == 1 else taps,
+            kernel=row.taps,
             noise_level=row.noise_level,
             tile="off",
             precision=precision,

@@ -37,6 +37,11 @@ class Row:
         check_noise_level(self.noise_level)
 
     @property
+    def taps(self) -> np.ndarray:
+        """The kernel as people give it: kh×kw, or kh×kw×C with one per channel."""
+        return self.kernel[0] if len(self.kernel) == 1 else np.moveaxis(self.kernel, 0, -1)
+
+    @property
     def label(self) -> str:
         kernel = f"k{self.kernel_name}" if isinstance(self.kernel_name, int) else self.kernel_name
         return f"x{self.scale}_{kernel}_noise{self.noise_level:g}"

@@ -15,9 +15,8 @@ from usrnet import __version__, image
 from usrnet.atomic import write_bytes
 from usrnet.evaluate import published
 from usrnet.evaluate.methods import label
-from usrnet.evaluate.protocols import Row
 from usrnet.evaluate.run import Cell, Results, Score
-from usrnet.plot import busiest
+from usrnet.plot import busiest, draw_kernel, with_kernel
 
 CROP = 96  # side of the crops in the page, in restored pixels
 
@@ -210,7 +209,7 @@ def as_html(results: Results, folder: Path) -> str:
 
     evaluation = results.evaluation
     columns, made = groups(results)
-    kernels = {row.kernel_name: row for row in evaluation.rows}
+    kernels = {row.kernel_name: row.taps for row in evaluation.rows} if evaluation.protocol != "bicubic" else {}
     first = next(iter(results.scores))
     cells = [cell for cell in evaluation.cells if cell.keep]
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
@@ -223,7 +222,7 @@ def as_html(results: Results, folder: Path) -> str:
         version=__version__,
         source=published.SOURCE,
         columns=columns,
-        kernels=[embed(draw_kernel(row)) for row in kernels.values()] if evaluation.protocol != "bicubic" else [],
+        kernels=[embed(draw_kernel(taps)) for taps in kernels.values()],
         groups=made,
         extremes=extremes(results),
         examples=[example(results, cell, folder) for cell in cells],
@@ -240,9 +239,7 @@ def example(results: Results, cell: Cell, folder: Path) -> dict:
     def crop(pixels: np.ndarray) -> np.ndarray:
         return pixels[top : top + CROP, left : left + CROP]
 
-    small = crop(image.enlarge_nearest(read["input"], s)).copy()
-    drawn = draw_kernel(cell.row)[: CROP // 2, : CROP // 2]
-    small[: drawn.shape[0], : drawn.shape[1]] = drawn[..., None]
+    small = with_kernel(crop(image.enlarge_nearest(read["input"], s)), cell.row.taps)
     number = [id(row) for row in results.evaluation.rows].index(id(cell.row))
     crops = [("input, kernel", embed(small), "")]
     for name in map(label, cell.methods):
@@ -261,12 +258,6 @@ def slider(cell: Cell, folder: Path, method: str) -> dict:
     title = f"{cell.path.name}, ×{cell.row.scale}: input and {method}"
     height, width = after.shape[:2]
     return {"title": title, "before": embed(before), "after": embed(after), "width": width, "height": height}
-
-
-def draw_kernel(row: Row) -> np.ndarray:
-    """The kernel as a small grey picture, white where it is largest; zero is black."""
-    taps = row.kernel.mean(axis=0)
-    return (255 * (taps / taps.max()).clip(0, 1) ** 0.7).round().astype(np.uint8)
 
 
 def embed(pixels: np.ndarray) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from usrnet import image, kernels
+from usrnet import image, kernels, plot
 from usrnet.errors import UsrnetError
 from usrnet.paths import plan_jobs
 from usrnet.restoration import Restorer, restore_file
@@ -88,13 +88,12 @@ def read_pixels(path: str) -> np.ndarray:
 
 def draw_kernel(settings: Settings, side: int = 160) -> np.ndarray:
     """The kernel as a picture ``side``×``side`` uint8: white is the largest tap."""
-    taps = kernels.parse(settings.kernel(), settings.scale)
-    taps = taps.mean(axis=-1) if taps.ndim == 3 else taps
-    square = np.zeros((max(taps.shape),) * 2)
-    top, left = ((len(square) - length) // 2 for length in taps.shape)
-    square[top : top + taps.shape[0], left : left + taps.shape[1]] = taps
+    drawn = plot.draw_kernel(kernels.parse(settings.kernel(), settings.scale))
+    square = np.zeros((max(drawn.shape),) * 2, np.uint8)
+    top, left = ((len(square) - length) // 2 for length in drawn.shape)
+    square[top : top + drawn.shape[0], left : left + drawn.shape[1]] = drawn
     index = np.arange(side) * len(square) // side
-    return (255 * (square / square.max()).clip(0, 1) ** 0.6).astype(np.uint8)[np.ix_(index, index)]
+    return square[np.ix_(index, index)]
 
 
 def crop_of(height: int, width: int, x: float, y: float) -> tuple[int, int, int, int]:
