@@ -25,6 +25,9 @@ from usrnet import kernels, metrics, restoration, weights
 from usrnet.model import USRNet
 
 
+CASES = [("motion:5", 2, 2.55), ("gaussian:2.4", 3, 0.0), ("motion:9", 1, 2.55), ("motion:16", 1, 1.0)]
+
+
 def memory(model: str, sizes: list[int], scale: int, folder: Path) -> None:
     print("| input | output | peak memory | seconds |\n| --- | --- | --- | --- |")
     photo = Image.fromarray(skimage.data.astronaut())
@@ -45,7 +48,7 @@ def quality(model: str) -> None:
     truth, side, border = skimage.data.astronaut()[:504, :504], 168, 24
     network = usrnet.load(model)
     chosen = restoration.HALO_OUTPUT
-    for text, scale, noise_level in (("motion:5", 2, 2.55), ("gaussian:2.4", 3, 0), ("motion:9", 1, 2.55)):
+    for text, scale, noise_level in CASES:
         kernel = kernels.parse(text, scale)
         small = usrnet.degrade(truth, kernel, scale=scale, noise_level=noise_level)
         seams = np.zeros(truth.shape[:2], bool)
