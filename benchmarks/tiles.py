@@ -24,7 +24,6 @@ import usrnet
 from usrnet import kernels, metrics, restoration, weights
 from usrnet.model import USRNet
 
-
 CASES = [("motion:5", 2, 2.55), ("gaussian:2.4", 3, 0.0), ("motion:9", 1, 2.55), ("motion:16", 1, 1.0)]
 
 

@@ -68,7 +68,7 @@ def test_degrade_then_restore_gains_over_bicubic(tiny, photo):
     ("text", "scale", "noise_level", "apart"), [("motion:5", 2, 2.55, 0.05), ("motion:16", 1, 1.0, 0.25)]
 )
 def test_tiles_lose_nothing_and_leave_no_seam(photo, tiny, name, text, scale, noise_level, apart):
-    """The second case, little noise and a blur that erases frequencies, rings in the whole tile with smooth borders."""
+    """The second case, little noise and a blur that erases frequencies, rings everywhere if borders are smooth."""
     kernel = kernels.parse(text, scale=scale)
     small = usrnet.degrade(photo, kernel, scale=scale, noise_level=noise_level)
     model = tiny if name == "tiny" else "tv"
