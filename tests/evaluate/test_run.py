@@ -1,7 +1,9 @@
 """Numbers against the published code's, resuming, processes, reports, and bad input."""
 
 import json
+import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -210,18 +212,44 @@ def test_bad_folders(folder, tmp_path):
         start(folder)
 
 
-def test_workers_end_with_a_killed_parent(folder, tmp_path):
+@pytest.mark.parametrize("signals", [[signal.SIGKILL], [signal.SIGINT], [signal.SIGINT, signal.SIGINT]])
+def test_workers_end_with_their_parent(folder, tmp_path, signals):
     output = tmp_path / "out"
     arguments = ("evaluate", "table1", folder, "-o", output, "--workers", 2, "--kernels", tmp_path / "k.npy")
     kernels.save(tmp_path / "k.npy", kernels.gaussian(1.5))
-    command = [sys.executable, "-m", "usrnet", *map(str, arguments), "--model", "tv"]
-    with subprocess.Popen(command, start_new_session=True, stderr=subprocess.DEVNULL) as process:
+    command = [
+        sys.executable,
+        "-m",
+        "usrnet",
+        *map(str, arguments),
+        "--scales",
+        "1,2,3,4",
+        "--noise",
+        "0,1,2,3,4,5,6",
+    ]
+    with subprocess.Popen(
+        [*command, "--model", "tv"], start_new_session=True, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background jobs of a shell ignore it
+    ) as process:  # fmt: skip
         deadline = time.monotonic() + 60
-        while len(children(process.pid)) < 3 and time.monotonic() < deadline:  # two workers and a tracker
+        scores = output / "scores.jsonl"
+        while not (scores.exists() and len(scores.read_text().split()) > 9) and time.monotonic() < deadline:
             time.sleep(0.05)
         workers = children(process.pid)
-        assert len(workers) >= 2
-        process.kill()
+        assert len(workers) >= 3  # two workers and a tracker
+        for number in signals:
+            if number == signal.SIGKILL:
+                process.kill()
+            else:
+                os.killpg(process.pid, number)  # as a terminal does
+            time.sleep(0.1)
+        try:
+            errors = process.communicate(timeout=30)[1]
+        finally:
+            process.kill()
+    if signal.SIGKILL not in signals:
+        assert b"usrnet: stopped" in errors
+        assert process.returncode in (130, -signal.SIGINT)  # the second may come when Python is already leaving
     deadline = time.monotonic() + 30
     while any(Path(f"/proc/{worker}").exists() for worker in workers) and time.monotonic() < deadline:
         time.sleep(0.05)

@@ -8,10 +8,12 @@ import warnings
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from itertools import islice
-from multiprocessing import get_context, parent_process
+from multiprocessing import Pipe, get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from threading import Thread
 
@@ -184,8 +186,9 @@ def _measure_all(cells: Sequence[Cell], folder: Path, workers: int) -> Iterator[
         yield from (cell.measure(folder) for cell in cells)
         return
     threads = max(1, torch.get_num_threads() // workers)
+    end, lifeline = Pipe(duplex=False)
     pool = ProcessPoolExecutor(
-        workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(threads,)
+        workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(threads, end)
     )
     try:
         waiting = iter(cells)
@@ -198,22 +201,25 @@ def _measure_all(cells: Sequence[Cell], folder: Path, workers: int) -> Iterator[
     except BrokenProcessPool as error:
         raise UsrnetError("a worker process was killed, perhaps for want of memory: use fewer --workers") from error
     finally:
+        lifeline.close()
         pool.shutdown(cancel_futures=True)
 
 
-def _start_worker(threads: int) -> None:
+def _start_worker(threads: int, end: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's business
     torch.set_num_threads(threads)
     keep_freed_memory()
-    Thread(target=_end_with_parent, daemon=True).start()
+    Thread(target=_end_with, args=(end,), daemon=True).start()
 
 
-def _end_with_parent() -> None:
-    """A parent that was killed could not end its workers, and they would wait for work for ever."""
-    parent = parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+def _end_with(end: Connection) -> None:
+    """Wait until nobody holds the other end: the work is done, or stopped, or the parent was killed.
+
+    A pool cannot be relied on here: interrupted twice, it waits for ever for workers that wait for work.
+    """
+    with suppress(EOFError):
+        end.recv()
+    os._exit(0)
 
 
 def read_scores(output: Path) -> dict[str, dict]:
