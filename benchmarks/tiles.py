@@ -56,7 +56,8 @@ def quality(model: str) -> None:
         inner = (slice(border, -border),) * 2
 
         run = partial(
-            usrnet.restore, small, model=network, scale=scale, kernel=kernel, noise_level=noise_level, precision="fp32"
+            usrnet.restore, small, model=network, scale=scale, kernel=kernel, noise_level=noise_level,
+            precision="fp32",
         )  # fmt: skip
         whole = run(tile="off")
         for halo in (0, 16, 32, 48, 80):
