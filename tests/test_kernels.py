@@ -244,3 +244,14 @@ def test_what_a_file_cannot_hold(tmp_path):
 def test_the_module_does_not_need_torch():
     code = "import sys; from usrnet import kernels; kernels.parse('motion:1', 2); assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_extent_leaves_out_margins_of_nothing():
+    assert kernels.extent(np.pad(kernels.gaussian(1.0, size=9), ((20, 20), (30, 30)))) == (9, 9)
+    assert kernels.extent(kernels.delta()) == (1, 1)
+    assert kernels.extent(np.full((6, 9), 1.0)) == (6, 9)
+    corner = np.zeros((2, 31, 41))
+    corner[0, 15, 20] = 1
+    corner[1, 3, 20] = 0.001  # small, but more than nothing
+    assert kernels.extent(corner) == (25, 1)
+    assert kernels.extent(kernels.gaussian(3.0)) <= kernels.gaussian(3.0).shape

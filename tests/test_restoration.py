@@ -175,6 +175,16 @@ def test_the_best_precision_of_a_gpu(monkeypatch):
         assert best_precision(gpu) == expected
 
 
+def test_margins_of_a_kernel_change_nothing(photo):
+    kernel = kernels.motion(3)
+    wide = np.pad(kernel, 120)
+    small = usrnet.degrade(photo[:160, :160], kernel, scale=2, noise_level=2)
+    for tile in ("off", 48):
+        options = {"scale": 2, "noise_level": 2, "tile": tile, "precision": "fp32"}
+        narrow = restore(small, kernel=kernel, **options).astype(float)
+        assert np.abs(narrow - restore(small, kernel=wide, **options)).mean() < 0.1
+
+
 def test_a_restorer_serves_many_pictures():
     restorer = Restorer("tv", scale=2)
     a, b = np.zeros((8, 9, 3), np.uint8), np.zeros((30, 20), np.uint16)
