@@ -160,6 +160,11 @@ def test_wrong_arguments_are_named(options, text):
         restore(np.zeros((8, 8, 3), np.uint8), **{"model": "tv", **options})
 
 
+def test_wrong_boundary_is_named():
+    with pytest.raises(UsrnetError, match="boundary 'mirror' is not known: choose extrapolate, liu-jia, circular"):
+        Restorer("tv", boundary="mirror")  # pyright: ignore[reportArgumentType]
+
+
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_16_bits_are_close(tiny, photo, precision):
     small = usrnet.degrade(photo[:128, :128], "gaussian:1.2", scale=2)

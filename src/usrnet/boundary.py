@@ -79,9 +79,9 @@ def extrapolate(
     whose upper-left corner is the picture. Computed in float64. Raises ``UsrnetError`` when the kernel does not fit.
     """
     h, w = picture.shape[-2:]
-    y = extend(picture.double(), height, width)
-    mean = picture.double().mean(dim=(-2, -1), keepdim=True)
-    y -= mean
+    exact = picture.double()
+    mean = exact.mean(dim=(-2, -1), keepdim=True)
+    y = extend(exact - mean, height, width)
     noise = torch.as_tensor(sigma, dtype=y.dtype, device=y.device).clamp_min(NOISE_FLOOR)
     precision = 1 / observed_density(kernel.to(y), scale, noise, height, width)
     # The two strips meet in the corner only: one after the other, each exactly, is as good as both together.

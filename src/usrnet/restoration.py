@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol, TypeVar, get_args
 
 import numpy as np
 import torch
@@ -153,6 +153,8 @@ class Restorer:
         self.tile = _check_tile(tile)
         if precision != "auto" and precision not in REDUCED:
             raise UsrnetError(f"precision {precision!r} is not known: choose auto, {', '.join(REDUCED)}")
+        if boundary not in get_args(Boundary):
+            raise UsrnetError(f"boundary {boundary!r} is not known: choose {', '.join(get_args(Boundary))}")
         taps = kernels.resolve(default_kernel(scale) if kernel is None else kernel, scale=self.scale)
         given = None if isinstance(model, str) else next(model.parameters(), None)
         self.device = given.device if given is not None and device == "auto" else choose_device(device)

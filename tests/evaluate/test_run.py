@@ -215,20 +215,22 @@ def test_bad_folders(folder, tmp_path):
 @pytest.mark.parametrize("signals", [[signal.SIGKILL], [signal.SIGINT], [signal.SIGINT, signal.SIGINT]])
 def test_workers_end_with_their_parent(folder, tmp_path, signals):
     output = tmp_path / "out"
-    arguments = ("evaluate", "table1", folder, "-o", output, "--workers", 2, "--kernels", tmp_path / "k.npy")
     kernels.save(tmp_path / "k.npy", kernels.gaussian(1.5))
     command = [
         sys.executable,
         "-m",
         "usrnet",
-        *map(str, arguments),
-        "--scales",
-        "1,2,3,4",
-        "--noise",
-        "0,1,2,3,4,5,6",
+        "evaluate",
+        "table1",
+        folder,
+        "-o",
+        output,
+        "--kernels",
+        tmp_path / "k.npy",
     ]
+    options = ["--workers", "2", "--scales", "1,2,3,4", "--noise", "0,1,2,3,4,5,6", "--model", "tv"]
     with subprocess.Popen(
-        [*command, "--model", "tv"], start_new_session=True, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
+        [*map(str, command), *options], start_new_session=True, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # background jobs of a shell ignore it
     ) as process:  # fmt: skip
         deadline = time.monotonic() + 60
