@@ -19,10 +19,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from usrnet import large_tiff
-from usrnet.device import keep_freed_memory
-from usrnet.image import Picture, read_rgb, write
-from usrnet.restoration import Restorer, peak_memory_mb, restore_file
+from usrnet.device import keep_freed_memory, peak_memory_mb
+from usrnet.io import Picture, read_rgb, tiff, write
+from usrnet.restoration import Restorer, restore_file
 
 
 def photo(height: int, width: int) -> np.ndarray:
@@ -76,7 +75,7 @@ def wide(folder: Path) -> None:
     for height in (720, 1440, 2880):
         shape = (height, 30_000)
         rows = (photo(1, shape[1])[..., 1].astype(np.uint16) * 257 for _ in range(height))
-        large_tiff.write(folder / "wide.tif", rows, shape=shape, dtype=np.dtype(np.uint16))
+        tiff.write(folder / "wide.tif", rows, shape=shape, dtype=np.dtype(np.uint16))
         done = subprocess.run(
             [sys.executable, __file__, "--one", str(folder / "wide.tif")], check=True, capture_output=True, text=True
         )

@@ -15,11 +15,11 @@ import torch
 from scipy.ndimage import convolve
 
 from usrnet import kernels, metrics, weights
-from usrnet.bench import published_form
 from usrnet.evaluate import published_rows
 from usrnet.evaluate.run import Evaluation
-from usrnet.image import join, read_rgb
+from usrnet.io import join, read_rgb
 from usrnet.model import USRNet
+from usrnet.model.reference import published_form
 
 
 def plain(cell, model: USRNet) -> float:

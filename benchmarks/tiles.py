@@ -21,8 +21,9 @@ import skimage.data
 from PIL import Image
 
 import usrnet
-from usrnet import kernels, metrics, restoration, weights
+from usrnet import kernels, metrics, weights
 from usrnet.model import USRNet
+from usrnet.restoration import restorer
 
 CASES = [("motion:5", 2, 2.55), ("gaussian:2.4", 3, 0.0), ("motion:9", 1, 2.55), ("motion:16", 1, 1.0)]
 
@@ -46,7 +47,7 @@ def quality(model: str) -> None:
     print("| --- " * 6 + "|")
     truth, side, border = skimage.data.astronaut()[:504, :504], 168, 24
     network = usrnet.load(model)
-    chosen = restoration.HALO_OUTPUT
+    chosen = restorer.HALO_OUTPUT
     for text, scale, noise_level in CASES:
         kernel = kernels.parse(text, scale)
         small = usrnet.degrade(truth, kernel, scale=scale, noise_level=noise_level)
@@ -61,13 +62,13 @@ def quality(model: str) -> None:
         )  # fmt: skip
         whole = run(tile="off")
         for halo in (0, 16, 56, 80):
-            restoration.HALO_OUTPUT = halo
+            restorer.HALO_OUTPUT = halo
             tiled = run(tile=side // scale)
             loss = metrics.psnr(whole, truth, border=border) - metrics.psnr(tiled, truth, border=border)
             apart = np.abs(tiled.astype(float) - whole).mean(axis=-1)[inner]
             at, off = apart[seams[inner]].mean(), apart[~seams[inner]].mean()
             print(f"| {text} | {scale} | {halo} | {loss:+.4f} | {at:.3f} | {off:.3f} |", flush=True)
-        restoration.HALO_OUTPUT = chosen
+        restorer.HALO_OUTPUT = chosen
 
 
 def main() -> None:

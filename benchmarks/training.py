@@ -18,7 +18,7 @@ from scipy.ndimage import convolve
 from torch.nn import functional as F
 
 from usrnet import kernels
-from usrnet.image import read_rgb
+from usrnet.io import read_rgb
 from usrnet.model import USRNet
 from usrnet.train.config import read_config
 from usrnet.train.photos import list_photos, open_photos

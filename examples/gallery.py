@@ -15,8 +15,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 import usrnet
-from usrnet import image, kernels, metrics
-from usrnet.plot import with_kernel
+from usrnet import io, kernels, metrics
+from usrnet.figures.drawing import with_kernel
 from usrnet.restoration import Boundary, Restorer
 
 GAP, BAR = 6, 22  # pixels between pictures, and for the text above each
@@ -50,7 +50,7 @@ def save(path: Path, picture: np.ndarray) -> None:
 
 def observed(small: np.ndarray, kernel: np.ndarray, scale: int) -> np.ndarray:
     """The small picture pixel by pixel in the size of the result, its kernel in the corner."""
-    return with_kernel(image.enlarge_nearest(small, scale), kernel)
+    return with_kernel(io.enlarge_nearest(small, scale), kernel)
 
 
 def spoil_and_restore(
@@ -118,26 +118,26 @@ def from_free_photos(out: Path, model: str) -> None:
 def from_published_pictures(out: Path, model: str, data: Path) -> None:
     """The figures of the published README, in its order."""
     twelve = kernels.load_all(data / "kernels" / "kernels_12.mat")
-    butterfly = image.read(data / "set5" / "butterfly.bmp").pixels[:240, :240]
+    butterfly = io.read(data / "set5" / "butterfly.bmp").pixels[:240, :240]
     rows = [
         spoil_and_restore(butterfly, twelve[index], scale, 0.0, model) for scale, index in ((2, 8), (3, 5), (4, 2))
     ]  # fmt: skip
     save(out / "1_scales.jpg", sheet(rows))
     save(out / "2_deblurring.jpg", sheet([right_and_wrong_kernel(butterfly, model)]))
     files = sorted(path for path in (data / "kernels").iterdir() if "12" not in path.name and "bic" not in path.name)
-    photo = image.read(data / "set14" / "img_012.png").pixels
+    photo = io.read(data / "set14" / "img_012.png").pixels
     for number, path in enumerate(files):
         row = spoil_and_restore(photo, kernels.load(path), 1, 2.55, model)
         save(out / f"3_large_kernel_{number + 1}.jpg", sheet([row]))
-    chip = image.read(data / "real" / "chip.png").pixels
+    chip = io.read(data / "real" / "chip.png").pixels
     for scale, width in ((1, 0.6), (2, 0.9), (3, 1.7), (4, 2.2)):
         restored = usrnet.restore(
             chip, model=model, scale=scale, kernel=kernels.gaussian(width, scale=scale), noise_level=15
         )  # fmt: skip
-        image.write(out / f"4_chip_x{scale}.png", image.Picture(restored))
-    comic = image.read(data / "real" / "comic.png").pixels
+        io.write(out / f"4_chip_x{scale}.png", io.Picture(restored))
+    comic = io.read(data / "real" / "comic.png").pixels
     restored = usrnet.restore(comic, model=model, scale=2, kernel=kernels.gaussian(0.7, scale=2), noise_level=2)
-    image.write(out / "5_comic_x2.png", image.Picture(restored))
+    io.write(out / "5_comic_x2.png", io.Picture(restored))
 
 
 def main() -> None:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from usrnet import kernels, plot
+from usrnet import kernels
+from usrnet.figures import drawing
+from usrnet.figures.kernels import kernel_figure
 
 
 def isotropic(frames: int) -> list[np.ndarray]:
@@ -34,7 +36,7 @@ def motion(frames: int) -> list[np.ndarray]:
 
 
 def _frame(kernel: np.ndarray, title: str, *, limit: float) -> np.ndarray:
-    return plot.render(plot.kernel_figure([kernel], [title], limit=limit), dpi=80)
+    return drawing.render(kernel_figure([kernel], [title], limit=limit), dpi=80)
 
 
 def main() -> None:
@@ -45,14 +47,14 @@ def main() -> None:
     arguments.folder.mkdir(parents=True, exist_ok=True)
     for family, seconds in ((isotropic, 3), (anisotropic, 3), (motion, 12)):
         path = arguments.folder / f"kernels_{family.__name__}.gif"
-        plot.save_gif(path, family(arguments.frames), seconds=seconds)
+        drawing.save_gif(path, family(arguments.frames), seconds=seconds)
         print(path)
     path = arguments.folder / "kernels_bicubic.png"
     titles = [f"bicubic ×{scale}" for scale in (2, 3, 4)]
     made = [kernels.bicubic(scale) for scale in (2, 3, 4)]
     made = [np.pad(kernel, (made[-1].shape[0] - kernel.shape[0]) // 2) for kernel in made]
-    figure = plot.kernel_figure(made, titles)
-    plot.save_png(path, plot.render(figure, dpi=110))
+    figure = kernel_figure(made, titles)
+    drawing.save_png(path, drawing.render(figure, dpi=110))
     print(path)
 
 

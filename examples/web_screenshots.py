@@ -17,7 +17,7 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 
 import usrnet
-from usrnet import image
+from usrnet import io
 from usrnet.web.server import serving
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
@@ -35,10 +35,8 @@ def main() -> None:
         serving(port=7877, models=["default", "tv"]) as page,
     ):
         soft = Path(folder) / "soft.png"
-        truth = image.read(photo).pixels
-        image.write(
-            soft, image.Picture(usrnet.degrade(truth, "gaussian:2.2", scale=2, noise_level=2)[14:-14, 14:-14])
-        )
+        truth = io.read(photo).pixels
+        io.write(soft, io.Picture(usrnet.degrade(truth, "gaussian:2.2", scale=2, noise_level=2)[14:-14, 14:-14]))
         driver.set_window_size(1280, 1080)
         driver.get(page.local_url)
         wait_for(driver, "#sharpness input[type=number]")

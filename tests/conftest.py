@@ -33,7 +33,8 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
 @pytest.fixture(scope="session")
 def photo() -> np.ndarray:
     """The bundled photo, 384×384×3 uint8."""
-    from usrnet import image
+    import usrnet
+    from usrnet import io
 
-    path = Path(image.__file__).parent / "data" / "astronaut.png"
-    return image.read(path).pixels
+    path = Path(usrnet.__file__).parent / "data" / "astronaut.png"
+    return io.read(path).pixels

@@ -7,8 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from usrnet.bench import Problem, flops_per_pixel, published_form
+from usrnet.bench import Problem, flops_per_pixel
 from usrnet.model import CONFIGS, USRNet
+from usrnet.model.reference import published_form
 
 CPU = torch.device("cpu")
 

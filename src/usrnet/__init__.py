@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from usrnet import degradation, kernels, metrics
+    from usrnet import degradation, io, kernels, metrics
     from usrnet.degradation import degrade
     from usrnet.errors import PictureError, UsrnetError, UsrnetWarning
     from usrnet.model import Unfolding, USRNet
@@ -27,6 +27,7 @@ __all__ = [
     "UsrnetWarning",
     "degradation",
     "degrade",
+    "io",
     "kernels",
     "load",
     "metrics",

@@ -17,8 +17,10 @@ import torch
 from torch import Tensor
 
 from usrnet import kernels
+from usrnet.device import REDUCED, best_precision, peak_memory_mb
 from usrnet.model import CONFIGS, USRNet
-from usrnet.restoration import REDUCED, Restorer, best_precision, inference, peak_memory_mb
+from usrnet.model.reference import published_form
+from usrnet.restoration import Restorer, inference
 
 
 @dataclass(frozen=True)
@@ -54,32 +56,6 @@ def as_markdown(one: Measurement) -> str:
         f"| {one.low:.2f} to {one.high:.2f} | {1000 * one.seconds:.0f} | {one.megabytes:.0f} MB "
         f"| {one.share_of_limit:.0%} |"
     )
-
-
-def published_form(model: USRNet, y: Tensor, kernel: Tensor, scale: int, sigma: Tensor) -> Tensor:
-    """The paper's algorithm as it is written: the same result up to rounding, none of this package's shortcuts."""
-    height, width = (scale * length for length in y.shape[-2:])
-
-    def blocks_mean(a: Tensor) -> Tensor:
-        """The mean over the s×s distinct blocks, ⇓s of the paper."""
-        return torch.stack([c for r in a.chunk(scale, -2) for c in r.chunk(scale, -1)]).mean(0)
-
-    padded = kernel.new_zeros(*kernel.shape[:2], height, width)
-    padded[..., : kernel.shape[-2], : kernel.shape[-1]] = kernel
-    padded = padded.roll((-(kernel.shape[-2] // 2), -(kernel.shape[-1] // 2)), dims=(-2, -1))
-    otf = torch.fft.fft2(padded)
-    power = otf.abs().square()
-    filled = y.new_zeros(*y.shape[:2], height, width)
-    filled[..., ::scale, ::scale] = y
-    back = otf.conj() * torch.fft.fft2(filled)
-    alphas, betas = model.h(sigma, scale)
-    x = torch.nn.functional.interpolate(y, scale_factor=scale, mode="nearest")
-    for alpha, beta in zip(alphas, betas, strict=True):
-        d = back + torch.fft.fft2(alpha * x)
-        inverse = blocks_mean(otf * d) / (blocks_mean(power.to(d.dtype)) + alpha)
-        z = torch.fft.ifft2((d - otf.conj() * inverse.repeat(1, 1, scale, scale)) / alpha).real
-        x = model.p(z, beta)
-    return x
 
 
 @dataclass(frozen=True)

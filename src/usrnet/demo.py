@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from usrnet import image, kernels, metrics
+from usrnet import io, kernels, metrics
 from usrnet.degradation import degrade
-from usrnet.plot import with_kernel
+from usrnet.figures.drawing import with_kernel
 from usrnet.restoration import restore
 
 SCALE = 2
@@ -32,7 +32,7 @@ class Demo:
 def run_demo(folder: Path, *, model: str = "default") -> Demo:
     """Write ``before.png``, ``after.png``, ``truth.png`` and ``comparison.png`` to ``folder``."""
     with as_file(files("usrnet") / "data" / "astronaut.png") as path:
-        truth = image.read(path).pixels
+        truth = io.read(path).pixels
     kernel = kernels.parse(KERNEL, scale=SCALE)
     before = degrade(truth, kernel, scale=SCALE, noise_level=NOISE_LEVEL)[MARGIN:-MARGIN, MARGIN:-MARGIN]
     truth = truth[SCALE * MARGIN : -SCALE * MARGIN, SCALE * MARGIN : -SCALE * MARGIN]
@@ -48,7 +48,7 @@ def run_demo(folder: Path, *, model: str = "default") -> Demo:
         "comparison": _side_by_side(bicubic, after, kernel),
     }.items():
         written.append(folder / f"{name}.png")
-        image.write(written[-1], image.Picture(pixels))
+        io.write(written[-1], io.Picture(pixels))
     border = SCALE**2
     return Demo(
         psnr_bicubic=metrics.psnr(bicubic, truth, border=border),

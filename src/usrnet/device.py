@@ -1,6 +1,8 @@
-"""The device that a person asked for by name, and memory."""
+"""What the machine can do: the device that a person asked for by name, its precision, memory."""
 
 import ctypes
+import re
+import resource
 import sys
 from pathlib import Path
 
@@ -59,3 +61,32 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: never give back the end of the heap
         mallopt(-4, 0)  # M_MMAP_MAX: nothing outside the heap
+
+
+def prefers_bf16(device: torch.device) -> bool:
+    """Whether the hardware multiplies bfloat16 natively, so that it is faster than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    able = torch.cpu.get_capabilities()
+    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+
+
+def best_precision(device: torch.device) -> str:
+    """``"bf16"`` where the hardware multiplies it natively, else ``"fp16"`` on a GPU and ``"fp32"`` on a CPU."""
+    if prefers_bf16(device):
+        return "bf16"
+    return "fp16" if device.type == "cuda" else "fp32"
+
+
+REDUCED = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def peak_memory_mb() -> float:
+    """The largest resident memory of this process so far, in MB."""
+    status = Path("/proc/self/status")
+    if status.exists():  # getrusage's figure is never below what the parent process had
+        found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
+        if found:
+            return int(found[1]) / 2**10
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)

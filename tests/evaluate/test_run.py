@@ -18,7 +18,7 @@ from usrnet.errors import PictureError, UsrnetError, UsrnetWarning
 from usrnet.evaluate import Evaluation, Results, published_rows, write_reports
 from usrnet.evaluate.report import as_json, as_markdown
 from usrnet.evaluate.run import note_conversions
-from usrnet.image import read_rgb
+from usrnet.io import read_rgb
 
 
 @pytest.fixture

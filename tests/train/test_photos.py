@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from usrnet.errors import UsrnetError, UsrnetWarning
-from usrnet.image import read_rgb
+from usrnet.io import read_rgb
 from usrnet.train.photos import Draw, ResidentPhotos, StreamedPhotos, list_photos, open_photos
 
 CPU = torch.device("cpu")

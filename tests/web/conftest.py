@@ -59,7 +59,7 @@ def picture(tmp_path_factory, photo):
     """A small blurred photo with 16 bits."""
     path = tmp_path_factory.mktemp("picture") / "soft photo.png"
     small = usrnet.degrade(photo, "gaussian:1.8", scale=2, noise_level=2)
-    usrnet.image.write(path, usrnet.image.Picture(small.astype(np.uint16) * 257))
+    usrnet.io.write(path, usrnet.io.Picture(small.astype(np.uint16) * 257))
     return path
 
 

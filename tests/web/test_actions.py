@@ -5,7 +5,7 @@ import threading
 import numpy as np
 import pytest
 
-from usrnet import image, kernels
+from usrnet import io, kernels
 from usrnet.errors import UsrnetError
 from usrnet.web import actions
 from usrnet.web.actions import BICUBIC, FILE, SHAKE, Settings
@@ -39,7 +39,7 @@ def test_frame_stays_inside():
 def test_pictures_of_every_kind(tmp_path, shape):
     rng = np.random.default_rng(0)
     path = tmp_path / "p.png"
-    image.write(path, image.Picture(rng.integers(0, 65535, shape, np.uint16)))
+    io.write(path, io.Picture(rng.integers(0, 65535, shape, np.uint16)))
     before, after = actions.preview(str(path), Settings(scale=3, model="tv"), 10, 90)
     assert before.shape == after.shape
     assert before.dtype == after.dtype == np.uint8
@@ -48,7 +48,7 @@ def test_pictures_of_every_kind(tmp_path, shape):
 
 def test_stopping_leaves_nothing(tmp_path, photo):
     path, folder = tmp_path / "p.png", tmp_path / "out"
-    image.write(path, image.Picture(photo))
+    io.write(path, io.Picture(photo))
     folder.mkdir()
     stop = threading.Event()
     stop.set()
@@ -59,7 +59,7 @@ def test_stopping_leaves_nothing(tmp_path, photo):
 
 def test_too_large_pictures_are_refused(tmp_path, photo, monkeypatch):
     path = tmp_path / "p.png"
-    image.write(path, image.Picture(photo))
+    io.write(path, io.Picture(photo))
     monkeypatch.setattr(actions, "MAX_PIXELS", 1000)
     with pytest.raises(UsrnetError, match="384×384 pixels are more than the limit"):
         actions.restore_all(str(path), Settings(), tmp_path, stop=threading.Event(), progress=lambda *_: None)

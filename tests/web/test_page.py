@@ -15,7 +15,7 @@ import pytest
 from gradio_client import Client, handle_file
 from PIL import Image
 
-from usrnet import image, metrics
+from usrnet import io, metrics
 
 SOFT = "soft (Gaussian)"
 
@@ -73,7 +73,7 @@ def test_the_whole_path_in_a_browser(page, picture, browser, downloads, tmp_path
         "restore", picture, "--scale", 2, "--kernel", "gaussian:1.8", "--noise", 2, "-o", tmp_path / "cli.png"
     )
     assert downloaded.read_bytes() == (tmp_path / "cli.png").read_bytes()
-    assert image.read(downloaded).pixels.dtype == np.uint16
+    assert io.read(downloaded).pixels.dtype == np.uint16
 
     # Clicking moves the frame.
     from selenium.webdriver.common.action_chains import ActionChains
@@ -113,7 +113,7 @@ def restore_all(client: Client, path: Path, *, scale=2, width=1.8, noise_level=2
 
 def test_preview_agrees_with_the_whole(page, picture):
     client = Client(page, verbose=False)
-    whole = image.read(restore_all(client, picture)).pixels / 257
+    whole = io.read(restore_all(client, picture)).pixels / 257
     _, (_, after) = client.predict(
         handle_file(picture), 30, 60, 2, 1.8, 2, SOFT, 1, 0, 0, None, "default", api_name="/preview"
     )

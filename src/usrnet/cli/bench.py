@@ -53,6 +53,7 @@ def bench(
     if output:
         write_bytes(output, ("\n".join(lines) + "\n").encode())
     if plot:
-        from usrnet.plot import render, save_png, speed_figure
+        from usrnet.figures.drawing import render, save_png
+        from usrnet.figures.speed import speed_figure
 
         save_png(plot, render(speed_figure(measured, lines[0]), dpi=150))

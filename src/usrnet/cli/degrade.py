@@ -18,11 +18,11 @@ def degrade(
     from dataclasses import replace
 
     from usrnet import degrade as degrade_picture
-    from usrnet import image
+    from usrnet import io
     from usrnet.errors import UsrnetError
 
     if output.exists() and source.exists() and output.samefile(source):
         raise UsrnetError(f"{output} is the input: choose another name with -o")
-    picture = image.read(source)
+    picture = io.read(source)
     pixels = degrade_picture(picture.pixels, kernel, scale=scale, noise_level=noise, seed=seed)
-    image.write(output, replace(picture, pixels=pixels))
+    io.write(output, replace(picture, pixels=pixels))

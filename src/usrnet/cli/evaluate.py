@@ -50,7 +50,7 @@ def evaluate(
     Writes results.json, results.csv, results.md and report.html. An interrupted run goes on where it stopped.
     Without --scales and --noise, table1 has the rows of the paper: x2, x3, x4 without noise, x3 with 2.55 and 7.65.
     """
-    from usrnet.cli.restore import progress_bar
+    from usrnet.cli.progress import progress_bar
     from usrnet.evaluate import Evaluation, Results, published_rows, write_reports
     from usrnet.evaluate.run import note_conversions
     from usrnet.kernels import load_all

@@ -17,17 +17,17 @@ def explain(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Draw what happens inside: z_k and x_k of every iteration, alpha_k and beta_k, PSNR if the truth is given."""
-    from usrnet import image
+    from usrnet import io
     from usrnet.errors import UsrnetError, require
 
     require("matplotlib", extra="viz")
-    from usrnet.evaluate.explain import explain as draw
-    from usrnet.plot import render, save_png
+    from usrnet.figures.drawing import render, save_png
+    from usrnet.figures.unfolding import explain as draw
 
     if output.suffix.lower() != ".png":
         raise UsrnetError(f"{output}: the figure is a PNG file, NAME.png")
-    pixels = image.read(picture).pixels
-    exact = None if truth is None else image.read(truth).pixels
+    pixels = io.read(picture).pixels
+    exact = None if truth is None else io.read(truth).pixels
     figure = draw(
         pixels, model=model, scale=scale, kernel=kernel, noise_level=noise, truth=exact, device=device
     )  # fmt: skip

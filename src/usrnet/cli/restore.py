@@ -41,13 +41,15 @@ def restore(
     The result is NAME_x2.png beside the picture, unless -o says otherwise. A result that is already there is
     left alone. One bad picture does not stop the others.
     """
-    from usrnet import image, paths
+    from usrnet import io
+    from usrnet.cli.progress import progress_bar
     from usrnet.degradation import check_noise_level, check_scale
     from usrnet.errors import PictureError, UsrnetError
+    from usrnet.restoration.jobs import find_pictures, plan_jobs
 
     check_scale(scale)
     check_noise_level(noise)
-    limit = image.DEFAULT_MAX_PIXELS if max_pixels is None else max_pixels
+    limit = io.DEFAULT_MAX_PIXELS if max_pixels is None else max_pixels
     jobs: list[tuple[str, Path | BinaryIO, Path | BinaryIO]]
     if "-" in inputs:
         if inputs != ["-"]:
@@ -58,8 +60,8 @@ def restore(
             raise UsrnetError("only one picture can be written to standard output")
         jobs = [(inputs[0], Path(inputs[0]), sys.stdout.buffer)]
     else:
-        found = paths.find_pictures(inputs, recursive=recursive)
-        planned = paths.plan_jobs(found, Path(output) if output else None, scale=scale)
+        found = find_pictures(inputs, recursive=recursive)
+        planned = plan_jobs(found, Path(output) if output else None, scale=scale)
         jobs = [(str(job.source), job.source, job.target) for job in planned]
     to_stdout = any(target is sys.stdout.buffer for _, _, target in jobs)
     if as_json and to_stdout:
@@ -128,21 +130,3 @@ def restore(
     if failures:
         say(f"usrnet: {failures} of {len(jobs)} pictures failed")
         raise typer.Exit(1)
-
-
-def progress_bar() -> Any:
-    """A progress bar on a terminal; elsewhere it draws nothing."""
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total}"))
-    console = Console(stderr=True)
-    return Progress(
-        *columns,
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-        redirect_stdout=False,
-    )

@@ -2,21 +2,21 @@
 
 import base64
 import csv
-import io
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.resources import files
+from io import BytesIO, StringIO
 from pathlib import Path
 
 import numpy as np
 
-from usrnet import __version__, image
+from usrnet import __version__, io
 from usrnet.atomic import write_bytes
 from usrnet.evaluate import published
 from usrnet.evaluate.methods import label
 from usrnet.evaluate.run import Cell, Results, Score
-from usrnet.plot import busiest, draw_kernel, with_kernel
+from usrnet.figures.drawing import busiest, draw_kernel, with_kernel
 
 CROP = 96  # side of the crops in the page, in restored pixels
 
@@ -67,7 +67,7 @@ def as_json(results: Results) -> dict:
 
 def as_csv(results: Results) -> str:
     """One line per method, row and picture."""
-    buffer = io.StringIO()
+    buffer = StringIO()
     table = csv.writer(buffer, lineterminator="\n")
     table.writerow(["method", "scale", "kernel", "noise_level", "picture", *Score.__dataclass_fields__])
     for method, rows in results.scores.items():
@@ -232,14 +232,14 @@ def as_html(results: Results, folder: Path) -> str:
 
 def example(results: Results, cell: Cell, folder: Path) -> dict:
     """The crops of one example side by side: input with its kernel in the corner, every method, truth."""
-    read = {name: image.read(path).pixels for name, path in cell.files(folder).items()}
+    read = {name: io.read(path).pixels for name, path in cell.files(folder).items()}
     top, left = busiest(read["truth"], CROP)
     s = cell.row.scale
 
     def crop(pixels: np.ndarray) -> np.ndarray:
         return pixels[top : top + CROP, left : left + CROP]
 
-    small = with_kernel(crop(image.enlarge_nearest(read["input"], s)), cell.row.taps)
+    small = with_kernel(crop(io.enlarge_nearest(read["input"], s)), cell.row.taps)
     number = [id(row) for row in results.evaluation.rows].index(id(cell.row))
     crops = [("input, kernel", embed(small), "")]
     for name in map(label, cell.methods):
@@ -253,8 +253,8 @@ def example(results: Results, cell: Cell, folder: Path) -> dict:
 def slider(cell: Cell, folder: Path, method: str) -> dict:
     """A whole picture before and after."""
     paths = cell.files(folder)
-    before = image.enlarge_nearest(image.read(paths["input"]).pixels, cell.row.scale)
-    after = image.read(paths[method]).pixels
+    before = io.enlarge_nearest(io.read(paths["input"]).pixels, cell.row.scale)
+    after = io.read(paths[method]).pixels
     title = f"{cell.path.name}, ×{cell.row.scale}: input and {method}"
     height, width = after.shape[:2]
     return {"title": title, "before": embed(before), "after": embed(after), "width": width, "height": height}
@@ -262,6 +262,6 @@ def slider(cell: Cell, folder: Path, method: str) -> dict:
 
 def embed(pixels: np.ndarray) -> str:
     """A picture as a ``data:`` address."""
-    buffer = io.BytesIO()
-    image.write(buffer, image.Picture(pixels))
+    buffer = BytesIO()
+    io.write(buffer, io.Picture(pixels))
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

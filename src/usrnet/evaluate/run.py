@@ -20,12 +20,12 @@ from threading import Thread
 import numpy as np
 import torch
 
-from usrnet import image, metrics
+from usrnet import io, metrics
 from usrnet.device import keep_freed_memory
 from usrnet.errors import PictureError, UsrnetError, UsrnetWarning
 from usrnet.evaluate.methods import digest, label, make_method
 from usrnet.evaluate.protocols import PROTOCOLS, Row
-from usrnet.paths import find_pictures
+from usrnet.restoration.jobs import find_pictures
 
 BEST_PSNR = 100.0  # stands for infinity, so that means stay finite
 
@@ -156,15 +156,15 @@ class Cell:
         """Degrade, restore and compare; returns one record per method."""
         protocol, row = PROTOCOLS[self.protocol], self.row
         try:
-            truth = protocol.truth(image.read_rgb(self.path), row.scale)
+            truth = protocol.truth(io.read_rgb(self.path), row.scale)
         except UsrnetError as error:
             raise error if isinstance(error, PictureError) else UsrnetError(f"{self.path}: {error}") from error
         small = protocol.observe(truth, row)
         border = protocol.border(row.scale)
-        records, kept = [], {"input": image.join(small, None, like=truth), "truth": truth}
+        records, kept = [], {"input": io.join(small, None, like=truth), "truth": truth}
         for name, key in zip(self.methods, self.keys(), strict=True):
             method = make_method(name, boundary=protocol.boundary, device=self.device, precision=self.precision)
-            restored = image.join(method(small, row), None, like=truth)
+            restored = io.join(method(small, row), None, like=truth)
             score = Score(
                 psnr=min(metrics.psnr(restored, truth, border=border), BEST_PSNR),
                 ssim=metrics.ssim(restored, truth, border=border),
@@ -176,7 +176,7 @@ class Cell:
             kept[label(name)] = restored
         if self.keep:
             for name, path in self.files(folder).items():
-                image.write(path, image.Picture(kept[name]))
+                io.write(path, io.Picture(kept[name]))
         return records
 
 

@@ -16,10 +16,10 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from usrnet import image as pictures
+from usrnet import io as pictures
 from usrnet.device import free_memory
 from usrnet.errors import PictureError, UsrnetError, UsrnetWarning
-from usrnet.paths import find_pictures
+from usrnet.restoration.jobs import find_pictures
 
 RESIDENT_SHARE = 0.3  # of the free memory; the rest belongs to the network
 

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from usrnet import image, kernels, metrics
+from usrnet import io, kernels, metrics
 from usrnet.degradation import degrade
 from usrnet.restoration import Restorer
 from usrnet.train.config import Validation
@@ -28,7 +28,7 @@ class Case:
 
 def make_cases(options: Validation, photos: Listing) -> list[Case]:
     """Every combination of kernel, scale and noise level, each with the next of the photos in turn."""
-    crops = [_middle(image.read_rgb(path), options.crop) for path in photos.files]
+    crops = [_middle(io.read_rgb(path), options.crop) for path in photos.files]
     combinations = [
         (text, scale, noise_level)
         for text in options.kernels
@@ -61,7 +61,7 @@ def validate(model: nn.Module, cases: list[Case], samples: int = 4) -> tuple[flo
         restored = restorer(case.small)
         scores.append(metrics.psnr(restored, case.truth, border=case.scale**2))
         if index % max(1, len(cases) // samples) == 0:
-            nearest = image.enlarge_nearest(case.small, case.scale)
+            nearest = io.enlarge_nearest(case.small, case.scale)
             pictures[case.name] = np.concatenate([nearest, restored, case.truth], axis=1)
     model.train(was_training)
     return float(np.mean(scores)), pictures
@@ -83,7 +83,7 @@ def save_pictures(pictures: dict[str, np.ndarray], folder: Path) -> None:
     """The sample pictures as PNG files."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, pixels in pictures.items():
-        image.write(folder / f"{name}.png", image.Picture(pixels))
+        io.write(folder / f"{name}.png", io.Picture(pixels))
 
 
 def all_finite(model: nn.Module) -> bool:

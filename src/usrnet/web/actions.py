@@ -9,10 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from usrnet import image, kernels, plot
+from usrnet import io, kernels
 from usrnet.errors import UsrnetError
-from usrnet.paths import plan_jobs
+from usrnet.figures import drawing
 from usrnet.restoration import Restorer, restore_file
+from usrnet.restoration.jobs import plan_jobs
 
 PREVIEW = 128  # side of the previewed part, in pixels of the input
 MAX_PIXELS = 24_000_000
@@ -81,14 +82,14 @@ def load_model(name: str):
 @lru_cache(maxsize=2)
 def read_pixels(path: str) -> np.ndarray:
     """The pixels of an uploaded picture, kept while the user plays with it. Raises ``PictureError``."""
-    pixels = image.read(Path(path), max_pixels=MAX_PIXELS).pixels
+    pixels = io.read(Path(path), max_pixels=MAX_PIXELS).pixels
     pixels.setflags(write=False)
     return pixels
 
 
 def draw_kernel(settings: Settings, side: int = 160) -> np.ndarray:
     """The kernel as a picture ``side``×``side`` uint8: white is the largest tap."""
-    drawn = plot.draw_kernel(kernels.parse(settings.kernel(), settings.scale))
+    drawn = drawing.draw_kernel(kernels.parse(settings.kernel(), settings.scale))
     square = np.zeros((max(drawn.shape),) * 2, np.uint8)
     top, left = ((len(square) - length) // 2 for length in drawn.shape)
     square[top : top + drawn.shape[0], left : left + drawn.shape[1]] = drawn
@@ -113,14 +114,14 @@ def preview(path: str, settings: Settings, x: float, y: float) -> tuple[np.ndarr
     top, left, height, width = crop_of(pixels.shape[0], pixels.shape[1], x, y)
     before = pixels[top : top + height, left : left + width]
     after = settings.restorer().crop(pixels, top, left, height, width)
-    return to_8bit(image.enlarge_nearest(before, settings.scale)), to_8bit(after)
+    return to_8bit(io.enlarge_nearest(before, settings.scale)), to_8bit(after)
 
 
 def to_8bit(pixels: np.ndarray) -> np.ndarray:
     """Any picture as H×W×3 or H×W×4 uint8, for the screen."""
-    planes = image.split(pixels)
+    planes = io.split(pixels)
     colour = np.repeat(planes.colour, 3, axis=-1) if planes.colour.shape[-1] == 1 else planes.colour
-    return image.join(colour, planes.alpha, like=np.empty(0, np.uint8))
+    return io.join(colour, planes.alpha, like=np.empty(0, np.uint8))
 
 
 def overview_size(path: str, longest: int = 900) -> tuple[int, int]:
@@ -180,6 +181,6 @@ def result_for_screen(path: Path, longest: int = 2000) -> np.ndarray:
     """A result as uint8 no larger than a screen needs."""
     from PIL import Image
 
-    shown = Image.fromarray(to_8bit(image.read(path).pixels))
+    shown = Image.fromarray(to_8bit(io.read(path).pixels))
     shown.thumbnail((longest, longest))
     return np.asarray(shown)

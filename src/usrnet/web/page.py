@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import gradio as gr
 import numpy as np
 
-from usrnet import image
+from usrnet import io
 from usrnet.degradation import degrade
 from usrnet.errors import UsrnetError
 from usrnet.web import actions
@@ -77,7 +77,7 @@ def told(function: Function) -> Function:
 def make_examples(folder: Path) -> list[list[Any]]:
     """The bundled photo, spoiled in three ways, each with the controls that undo it."""
     with as_file(files("usrnet") / "data" / "astronaut.png") as path:
-        photo = image.read(path).pixels
+        photo = io.read(path).pixels
     chosen = [
         ("shaken", Settings(scale=2, blur=SHAKE, seed=3, noise_level=3)),
         ("soft", Settings(scale=2, width=2.2, noise_level=2)),
@@ -88,7 +88,7 @@ def make_examples(folder: Path) -> list[list[Any]]:
         small = degrade(photo, settings.kernel(), scale=settings.scale, noise_level=settings.noise_level)
         margin = 12 * (2 // settings.scale)  # there the blur of `degrade` wraps around
         path = folder / f"{name}.png"
-        image.write(path, image.Picture(small[margin:-margin, margin:-margin]))
+        io.write(path, io.Picture(small[margin:-margin, margin:-margin]))
         examples.append(
             [str(path), settings.scale, settings.width, settings.noise_level, settings.blur, settings.seed]
         )

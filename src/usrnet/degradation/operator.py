@@ -5,20 +5,12 @@ Gaussian noise (Zhang et al., arXiv 2003.10428, eq. 1). s = 1 is blur alone. Eve
 batched, differentiable and works on any device and in float32 and float64.
 """
 
-from typing import TYPE_CHECKING, TypeVar
-
-import numpy as np
 import torch
 from torch import Tensor
 
 from usrnet.errors import UsrnetError
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
 SCALES = (1, 2, 3, 4)
-
-AnyImage = TypeVar("AnyImage", np.ndarray, "Image")
 
 
 def otf(kernel: Tensor, height: int, width: int) -> Tensor:
@@ -110,21 +102,6 @@ def degrade_batch(
     return y + sigma * noise
 
 
-def bicubic_shrink(image: np.ndarray, scale: int) -> np.ndarray:
-    """MATLAB's antialiased ``imresize(image, 1/scale)``: the bicubic degradation of the field, not rounded.
-
-    ``image``: H×W or H×W×C; returns ⌊H/s⌋×⌊W/s⌋(×C) float64. The picture is mirrored beyond its border, as there.
-    """
-    from scipy.ndimage import convolve1d
-
-    from usrnet import kernels
-
-    taps = kernels.bicubic(check_scale(scale)).sum(axis=0)
-    height, width = (length // scale * scale for length in image.shape[:2])
-    rows = convolve1d(image[:height, :width].astype(np.float64), taps, axis=0, mode="reflect")[::scale]
-    return convolve1d(rows, taps, axis=1, mode="reflect")[:, ::scale]
-
-
 def check_scale(scale: int) -> int:
     """The scale factor, or ``UsrnetError`` if it is not one that USRNet serves."""
     if scale not in SCALES:
@@ -137,40 +114,3 @@ def check_noise_level(noise_level: float) -> float:
     if not 0 <= noise_level <= 255:  # false for NaN too
         raise UsrnetError(f"noise level {noise_level} is not a number from 0 to 255")
     return float(noise_level)
-
-
-def degrade(
-    image: AnyImage,
-    kernel: np.ndarray | str,
-    *,
-    scale: int,
-    noise_level: float = 0.0,
-    seed: int = 0,
-) -> AnyImage:
-    """Degrade a picture as the paper's model does, in float64, rounded only at the end.
-
-    ``image``: a PIL image or an array H×W, H×W×3 or H×W×4, uint8, uint16 or float in [0,1]; the answer is of
-    the same kind, ⌈H/s⌉×⌈W/s⌉. ``kernel``: a kernel or its text, parsed together with the scale.
-    ``noise_level``: the noise's standard deviation on the 0–255 scale; alpha gets none. The noise depends on
-    ``seed`` alone. Raises ``UsrnetError`` for a kernel larger than the picture.
-    """
-    from usrnet import image as pictures
-    from usrnet import kernels
-
-    check_scale(scale)
-    check_noise_level(noise_level)
-    taps = torch.from_numpy(kernels.resolve(kernel, scale=scale))[:, None]
-    source = pictures.from_any(image)
-    planes = pictures.split(source.pixels)
-
-    def through(plane: np.ndarray, taps: Tensor) -> np.ndarray:
-        x = torch.from_numpy(plane.astype(np.float64)).permute(2, 0, 1)[:, None]
-        return degrade_batch(x, taps, scale)[:, 0].permute(1, 2, 0).numpy()
-
-    colour = through(planes.colour, taps)
-    noise = np.random.default_rng(seed).normal(size=colour.shape)
-    colour = colour + noise_level / 255 * noise
-    alpha = None
-    if planes.alpha is not None:
-        alpha = through(planes.alpha[..., None], taps.mean(dim=0, keepdim=True))[..., 0]
-    return pictures.to_any(pictures.join(colour, alpha, like=source.pixels), like=image)

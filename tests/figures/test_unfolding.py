@@ -5,8 +5,8 @@ import pytest
 
 import usrnet
 from usrnet.errors import UsrnetError
-from usrnet.evaluate.explain import explain
-from usrnet.plot import render
+from usrnet.figures.drawing import render
+from usrnet.figures.unfolding import explain
 from usrnet.restoration import Restorer
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from usrnet.errors import UsrnetError
-from usrnet.paths import find_pictures, plan_jobs
+from usrnet.restoration.jobs import find_pictures, plan_jobs
 
 
 @pytest.fixture

@@ -5,30 +5,23 @@ tile. Grey pictures stay grey, alpha is enlarged by itself, and the answer is of
 """
 
 import math
-import re
-import resource
-import sys
-import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from itertools import zip_longest
-from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal, Protocol, TypeVar, get_args
+from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from usrnet import image as pictures
-from usrnet import kernels, large_tiff
-from usrnet.boundary import extend, extended_length, extrapolate
+from usrnet import io as pictures
+from usrnet import kernels
 from usrnet.degradation import check_noise_level, check_scale
-from usrnet.device import choose_device, free_memory
-from usrnet.errors import PictureError, UsrnetError, UsrnetWarning
-from usrnet.model.packed import pack
-from usrnet.tiling import spans
+from usrnet.device import REDUCED, best_precision, choose_device, free_memory
+from usrnet.errors import UsrnetError
+from usrnet.restoration.borders import extend, extended_length, extrapolate
+from usrnet.restoration.packed import pack
+from usrnet.restoration.tiles import spans
 from usrnet.weights import load
 
 if TYPE_CHECKING:
@@ -37,16 +30,13 @@ if TYPE_CHECKING:
 AnyImage = TypeVar("AnyImage", np.ndarray, "Image")
 Boundary = Literal["extrapolate", "liu-jia", "circular"]
 Progress = Callable[[int, int], None]  # called with the number of tiles done and the number of all
-
 DEFAULT_WIDTHS = {1: 0.4, 2: 0.7, 3: 1.5, 4: 2.0}
 """Gaussian widths (in high-resolution pixels) that suit clean photos, by scale (the published choice)."""
-
 DEFAULT_NOISE_LEVEL = 2.0
 TILE_BYTES = 1e9  # memory that an automatic tile, and the strip of rows it lies in, may each take at most …
 TILE_SHARE = 0.25  # … and of the free memory
 SMALLEST_TILE, LARGEST_TILE = 256, 1440  # sides in enlarged pixels; larger ones leave the caches and are slower
 STRIP_ROWS = 256  # rows that are converted to the pixels of the result at once
-LARGE_BYTES = 512 * 2**20  # results of this size on are written strip by strip, if they are TIFFs
 ROOM = 8  # enlarged pixels beyond a picture, in addition to the kernel's extent; with none 0.2 dB are lost at worst
 HALO_OUTPUT = 56  # context that the prior looks at, in enlarged pixels; measured in benchmarks/tiles.py
 
@@ -99,24 +89,6 @@ def inference(device: torch.device, reduced: torch.dtype | None) -> Iterator[Non
     """No gradients; the inner layers of the prior in ``reduced``, if given, and everything else in float32."""
     with torch.inference_mode(), torch.autocast(device.type, reduced, enabled=reduced is not None):
         yield
-
-
-def prefers_bf16(device: torch.device) -> bool:
-    """Whether the hardware multiplies bfloat16 natively, so that it is faster than float32."""
-    if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    able = torch.cpu.get_capabilities()
-    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
-
-
-def best_precision(device: torch.device) -> str:
-    """``"bf16"`` where the hardware multiplies it natively, else ``"fp16"`` on a GPU and ``"fp32"`` on a CPU."""
-    if prefers_bf16(device):
-        return "bf16"
-    return "fp16" if device.type == "cuda" else "fp32"
-
-
-REDUCED = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Rows(Protocol):
@@ -292,69 +264,11 @@ class Restorer:
         return y, self.taps, self.scale, y.new_full((1, 1, 1, 1), sigma)
 
 
-def restore_file(
-    restorer: Restorer,
-    source: Path | BinaryIO,
-    target: Path | BinaryIO,
-    *,
-    max_pixels: int = pictures.DEFAULT_MAX_PIXELS,
-    progress: Progress | None = None,
-) -> tuple[float, float]:
-    """Restore one picture file; the target appears whole or not at all.
-
-    A TIFF whose result has more than 512 MB goes through memory strip by strip, whatever its size (``max_pixels``
-    does not concern it). Returns the seconds it took and the process's peak memory in MB. Raises ``PictureError``.
-    """
-    begin = time.perf_counter()
-    rows = _rows_of_large_tiff(restorer, source, target)
-    if rows is not None and isinstance(target, Path):
-        with rows:
-            if rows.pages > 1:
-                warnings.warn(f"{source}: {rows.pages} pages, only the first is used", UsrnetWarning, stacklevel=2)
-            shape = (*(restorer.scale * length for length in rows.shape[:2]), *rows.shape[2:])
-            strips = restorer.strips(rows, progress=progress)
-            large_tiff.write(target, strips, shape=shape, dtype=rows.dtype, icc_profile=rows.icc_profile)
-    else:
-        picture = pictures.read(source, max_pixels=max_pixels)
-        restored = restorer(picture.pixels, progress=progress)
-        pictures.write(target, replace(picture, pixels=restored))
-    return time.perf_counter() - begin, peak_memory_mb()
-
-
-def _rows_of_large_tiff(
-    restorer: Restorer, source: Path | BinaryIO, target: Path | BinaryIO
-) -> large_tiff.TiffRows | None:
-    """The source by rows where the result is a large TIFF and the source can be read that way."""
-    if not (isinstance(source, Path) and isinstance(target, Path)) or restorer.tile == "off":
-        return None
-    if not {source.suffix.lower(), target.suffix.lower()} <= {".tif", ".tiff"}:
-        return None
-    try:
-        rows = large_tiff.TiffRows(source)
-    except PictureError:
-        return None  # the other reader knows more kinds, and says what is wrong
-    if int(np.prod(rows.shape)) * rows.dtype.itemsize * restorer.scale**2 < LARGE_BYTES:
-        rows.__exit__(None, None, None)
-        return None
-    return rows
-
-
 def _bytes_per_pixel(network: nn.Module, itemsize: int) -> float:
     """The memory that restoring takes for each enlarged pixel, as measured (``usrnet bench``)."""
     config = getattr(network, "config", None)
     channels = config.channels[0] if config else 16
     return 4.5 * channels * itemsize + 40  # feature maps of the first level; estimate, gradient term and spectra
-
-
-def peak_memory_mb() -> float:
-    """The largest resident memory of this process so far, in MB."""
-    status = Path("/proc/self/status")
-    if status.exists():  # getrusage's figure is never below what the parent process had
-        found = re.search(r"VmHWM:\s+(\d+) kB", status.read_text())
-        if found:
-            return int(found[1]) / 2**10
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 def _check_tile(tile: int | str) -> int | str:

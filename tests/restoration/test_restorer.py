@@ -6,8 +6,9 @@ from skimage.registration import phase_cross_correlation
 
 import usrnet
 from usrnet import kernels, metrics
+from usrnet.device import best_precision
 from usrnet.errors import UsrnetError
-from usrnet.restoration import Restorer, best_precision, restore
+from usrnet.restoration import Restorer, restore
 
 
 @pytest.fixture(scope="module")
@@ -123,7 +124,7 @@ def test_tv_beats_bicubic_for_published_kernels(shared, scale):
     """Interpolation is aligned to the samples. Total variation loses to it only where the samples alias strongly."""
     from usrnet.evaluate.methods import interpolate_circular, make_method
     from usrnet.evaluate.protocols import PROTOCOLS, published_rows
-    from usrnet.image import read_rgb
+    from usrnet.io import read_rgb
 
     protocol = PROTOCOLS["table1"]
     truth = protocol.truth(read_rgb(shared / "data" / "set5" / "bird.bmp"), scale)[:144, :144]
@@ -205,7 +206,7 @@ def test_automatic_tiles_follow_the_memory_there_is(monkeypatch, name):
     rows, columns = restorer._tile(20_000, 20_000, 3)
     assert 500 < rows <= columns < 2500
     assert restorer._tile(20_000, 200_000, 3)[0] < rows
-    monkeypatch.setattr("usrnet.restoration.free_memory", lambda _: 2e8)
+    monkeypatch.setattr("usrnet.restoration.restorer.free_memory", lambda _: 2e8)
     assert restorer._tile(20_000, 20_000, 3)[1] < columns / 2
-    monkeypatch.setattr("usrnet.restoration.free_memory", lambda _: 0)
+    monkeypatch.setattr("usrnet.restoration.restorer.free_memory", lambda _: 0)
     assert restorer._tile(20_000, 20_000, 3) == (128, 128)

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
 
-from usrnet import image as pictures
+from usrnet import io as pictures
 from usrnet.errors import PictureError, UsrnetError, UsrnetWarning
-from usrnet.image import Picture, read, write
+from usrnet.io import Picture, encode, read, write
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 SHAPES = {"grey": (7, 9), "grey and alpha": (7, 9, 2), "colour": (7, 9, 3), "colour and alpha": (7, 9, 4)}
@@ -204,7 +204,7 @@ def damaged_files(folder: Path) -> dict[str, Path]:
     tifffile.imwrite(folder / "truncated16.tif", random((64, 64), np.uint16))
     data = (folder / "truncated16.tif").read_bytes()
     (folder / "truncated16.tif").write_bytes(data[:3000])
-    deep = pictures._encode(Picture(random((64, 64, 3), np.uint16)), "PNG", "p")
+    deep = encode._encode(Picture(random((64, 64, 3), np.uint16)), "PNG", "p")
     (folder / "truncated16.png").write_bytes(deep[:5000])
     (folder / "empty.png").write_bytes(b"")
     (folder / "text.png").write_text("This is not a picture.")

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import tifffile
 
-from usrnet import image, large_tiff, restoration
+from usrnet import io
 from usrnet.errors import PictureError, UsrnetWarning
-from usrnet.restoration import Restorer, restore_file
+from usrnet.io import tiff
+from usrnet.restoration import Restorer, files, restore_file
 
 
 def pixels(shape: tuple[int, ...], dtype: str) -> np.ndarray:
@@ -48,7 +49,7 @@ def test_rows_of_every_kind(tmp_path, kind, channels, dtype):
     if dtype == "float32" and kind == "predictor":
         pytest.skip("tifffile cannot write it without imagecodecs")
     array = pixels((53, 45, *channels), dtype)
-    with large_tiff.TiffRows(save(tmp_path / "a.tif", array, **KINDS[kind])) as rows:
+    with tiff.TiffRows(save(tmp_path / "a.tif", array, **KINDS[kind])) as rows:
         assert (rows.shape, rows.dtype, rows.pages) == (array.shape, array.dtype, 1)
         for start, stop in ((0, 53), (0, 1), (52, 53), (6, 8), (13, 40), (50, 99)):
             part = rows[start:stop]
@@ -61,9 +62,9 @@ def test_strips_of_any_height_are_written(tmp_path, shape):
     array = pixels(shape, "uint16")
     cuts = [0, *sorted({shape[0] // 7, shape[0] // 2, shape[0]} - {0})]
     strips = (array[a:b] for a, b in pairwise(cuts))
-    large_tiff.write(tmp_path / "a.tif", strips, shape=shape, dtype=array.dtype, icc_profile=b"profile")
+    tiff.write(tmp_path / "a.tif", strips, shape=shape, dtype=array.dtype, icc_profile=b"profile")
     assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
-    read = image.read(tmp_path / "a.tif")
+    read = io.read(tmp_path / "a.tif")
     np.testing.assert_array_equal(read.pixels, array)
     assert read.icc_profile == b"profile"
 
@@ -71,7 +72,7 @@ def test_strips_of_any_height_are_written(tmp_path, shape):
 @pytest.fixture
 def large(monkeypatch):
     """Every TIFF counts as large."""
-    monkeypatch.setattr(restoration, "LARGE_BYTES", 0)
+    monkeypatch.setattr(files, "LARGE_BYTES", 0)
 
 
 @pytest.mark.parametrize("channels", [(), (2,), (3,), (4,)])
@@ -80,15 +81,15 @@ def test_by_rows_gives_what_memory_gives(tmp_path, monkeypatch, channels, scale)
     source = save(tmp_path / "a.tif", pixels((70, 50, *channels), "uint16"), tile=(16, 16), compression="zlib")
     restorer = Restorer("tv", scale=scale, tile=32)
     restore_file(restorer, source, tmp_path / "memory.tif")
-    monkeypatch.setattr(restoration, "LARGE_BYTES", 0)
+    monkeypatch.setattr(files, "LARGE_BYTES", 0)
 
     def no(*_, **__):
         raise AssertionError("the picture was read as a whole")
 
     with monkeypatch.context() as patch:
-        patch.setattr(image, "read", no)
+        patch.setattr(io, "read", no)
         restore_file(restorer, source, tmp_path / "rows.tif")
-    one, two = (image.read(tmp_path / f"{name}.tif").pixels for name in ("memory", "rows"))
+    one, two = (io.read(tmp_path / f"{name}.tif").pixels for name in ("memory", "rows"))
     np.testing.assert_array_equal(one, two)
 
 
@@ -96,9 +97,9 @@ def test_other_kinds_go_through_memory(tmp_path, large):
     array = pixels((40, 30), "uint16")
     save(tmp_path / "a.tif", array, compression="zlib", rowsperstrip=40)
     with pytest.raises(PictureError, match="cannot be read by rows"):
-        large_tiff.TiffRows(tmp_path / "a.tif")
+        tiff.TiffRows(tmp_path / "a.tif")
     restore_file(Restorer("tv", scale=1), tmp_path / "a.tif", tmp_path / "b.tif")
-    assert image.read(tmp_path / "b.tif").pixels.shape == (40, 30)
+    assert io.read(tmp_path / "b.tif").pixels.shape == (40, 30)
 
 
 def test_bad_files(tmp_path, large):

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from usrnet.tiling import spans
+from usrnet.restoration.tiles import spans
 
 
 @given(

@@ -6,7 +6,7 @@ from glob import glob, has_magic
 from pathlib import Path
 
 from usrnet.errors import UsrnetError
-from usrnet.image import SUFFIXES
+from usrnet.io import SUFFIXES
 
 
 @dataclass(frozen=True)

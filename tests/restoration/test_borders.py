@@ -5,9 +5,9 @@ from scipy.fft import next_fast_len
 
 import usrnet
 from usrnet import kernels, metrics
-from usrnet.boundary import extend, extended_length, extrapolate, observed_density
 from usrnet.errors import UsrnetError
 from usrnet.restoration import Restorer
+from usrnet.restoration.borders import extend, extended_length, extrapolate, observed_density
 
 
 def test_equals_the_published_code(shared):
@@ -47,7 +47,7 @@ def test_extended_length(scale, kernel_length):
 def test_fast_lengths_are_those_of_scipy():
     from scipy.fft import next_fast_len
 
-    from usrnet.boundary import _is_fast
+    from usrnet.restoration.borders import _is_fast
 
     for length in range(1, 1500):
         assert _is_fast(length) == (next_fast_len(length) == length)

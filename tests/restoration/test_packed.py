@@ -5,8 +5,8 @@ import torch
 
 import usrnet
 from usrnet.model import USRNet
-from usrnet.model.packed import PackedResUNet, pack
 from usrnet.model.usrnet import TINY
+from usrnet.restoration.packed import PackedResUNet, pack
 
 
 @pytest.fixture(scope="module")

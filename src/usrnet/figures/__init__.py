@@ -1,0 +1,1 @@
+"""Figures: kernels, the unfolding at work, speed."""

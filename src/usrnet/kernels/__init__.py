@@ -1,0 +1,38 @@
+"""Blur kernels: the point-spread function ``k`` of ``y = (x ⊗ k)↓s + n``.
+
+A kernel is a float64 array kh×kw (kh×kw×3 with one per colour channel) that sums to one; its centre is the pixel
+``(kh // 2, kw // 2)``. Widths and lengths are in pixels of the high-resolution picture.
+
+Keeping the upper-left pixel of every s×s patch shifts a picture by (s−1)/2. A kernel that is moved by as much
+toward the upper left undoes that: the functions here do so when they are told the ``scale``. Kernels from files are
+taken as they are; ``shift`` moves them.
+"""
+
+from usrnet.kernels.families import LARGEST, SIZE, bicubic, cubic, delta, gaussian, gaussians, motion, motions
+from usrnet.kernels.files import SUFFIXES, load, load_all, save
+from usrnet.kernels.language import SPEC, parse, resolve
+from usrnet.kernels.shape import LOST_MASS, align, check, extent, shift
+
+__all__ = [
+    "LARGEST",
+    "LOST_MASS",
+    "SIZE",
+    "SPEC",
+    "SUFFIXES",
+    "align",
+    "bicubic",
+    "check",
+    "cubic",
+    "delta",
+    "extent",
+    "gaussian",
+    "gaussians",
+    "load",
+    "load_all",
+    "motion",
+    "motions",
+    "parse",
+    "resolve",
+    "save",
+    "shift",
+]
