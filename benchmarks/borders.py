@@ -10,6 +10,7 @@ as a multiple of one with the smooth border, in turns.
 
 import argparse
 import time
+from functools import partial
 
 import numpy as np
 import skimage.data
@@ -56,7 +57,7 @@ def main() -> None:
         found: dict[str, list[np.ndarray]] = {"liu-jia": [], "extrapolate": [], "known": []}
         seconds = {"liu-jia": 0.0, "extrapolate": 0.0}
         restorers = {
-            name: Restorer(model, scale=scale, kernel=taps, noise_level=noise_level, boundary=name)
+            name: partial(Restorer(model, boundary=name), scale=scale, kernel=taps, noise_level=noise_level)
             for name in ("liu-jia", "extrapolate")
         }
         for photo in photos:

@@ -21,7 +21,8 @@ from PIL import Image
 
 from usrnet.device import keep_freed_memory, peak_memory_mb
 from usrnet.io import Picture, read_rgb, tiff, write
-from usrnet.restoration import Restorer, restore_file
+from usrnet.restoration import Restorer, observe, restore_file, restore_pictures
+from usrnet.restoration.jobs import Job, Recipe
 
 
 def photo(height: int, width: int) -> np.ndarray:
@@ -44,12 +45,14 @@ def large(folder: Path) -> None:
     seconds(restorer, small)
     before = [seconds(restorer, small) for _ in range(10)]
     write(folder / "large.png", Picture(photo(3000, 4000)))
-    taken, peak = restore_file(restorer, folder / "large.png", folder / "out.png")
+    begin = time.perf_counter()
+    restore_file(restorer, folder / "large.png", folder / "out.png", observe())
+    taken = time.perf_counter() - begin
     after = [seconds(restorer, small) for _ in range(10)]
     of_small = statistics.median(before + after)
     ratio = 8000 * 6000 / taken / (512 * 512 / of_small)
     print(f"8000×6000, read, restored and written: {ratio:.2f} of the pixels per second of restoring 512×512")
-    print(f"8000×6000: {peak:.0f} MB resident in all")
+    print(f"8000×6000: {peak_memory_mb():.0f} MB resident in all")
 
 
 def folder(folder: Path) -> None:
@@ -65,9 +68,9 @@ def folder(folder: Path) -> None:
     alone, files = [], []
     for start in range(0, 100, 10):  # in turns, ten at a time
         alone += [seconds(restorer, pixels) for _ in range(10)]
-        files += [
-            restore_file(restorer, one, folder / f"{one.stem}_x2.png")[0] for one in sources[start : start + 10]
-        ]
+        recipe = Recipe.of_settings(2, "default", 2, "default")
+        jobs = [Job(one, folder / f"{one.stem}_x2.png", recipe) for one in sources[start : start + 10]]
+        files += [outcome.seconds for outcome in restore_pictures(restorer, jobs, observe())]
     print(f"100 pictures of 256×256: {sum(alone) / sum(files):.3f} of the model's pictures per second")
 
 
@@ -90,7 +93,7 @@ def main() -> None:
     arguments = parser.parse_args()
     keep_freed_memory()  # as `usrnet restore` does
     if arguments.one:
-        restore_file(Restorer(), arguments.one, arguments.one.with_name("out.tif"))
+        restore_file(Restorer(), arguments.one, arguments.one.with_name("out.tif"), observe())
         print(f"{peak_memory_mb():.0f}")
         return
     for name in arguments.parts or parts:

@@ -91,7 +91,7 @@ def up_to_the_border(truth: np.ndarray, model: str) -> list[tuple[str, np.ndarra
     row = [("blurred, cut out", observed(small, kernel, 1))]
     choices: dict[str, Boundary] = {"smooth border": "liu-jia", "border from the blur": "extrapolate"}
     for name, boundary in choices.items():
-        out = Restorer(model, scale=1, kernel=kernel, noise_level=1, boundary=boundary)(small)
+        out = Restorer(model, boundary=boundary)(small, scale=1, kernel=kernel, noise_level=1)
         row.append((f"{name}, {metrics.psnr(out, truth):.2f} dB", out))
     return row
 

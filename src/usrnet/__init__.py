@@ -14,13 +14,14 @@ if TYPE_CHECKING:
     from usrnet.degradation import degrade
     from usrnet.errors import PictureError, UsrnetError, UsrnetWarning
     from usrnet.model import Unfolding, USRNet
-    from usrnet.restoration import restore
+    from usrnet.restoration import Restorer, restore
     from usrnet.weights import load
 
 __version__ = "0.1.0"
 
 __all__ = [
     "PictureError",
+    "Restorer",
     "USRNet",
     "Unfolding",
     "UsrnetError",
@@ -36,6 +37,7 @@ __all__ = [
 
 _HOME = {
     "PictureError": "usrnet.errors",
+    "Restorer": "usrnet.restoration",
     "USRNet": "usrnet.model",
     "Unfolding": "usrnet.model",
     "UsrnetError": "usrnet.errors",

@@ -13,7 +13,9 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Whatever stops this, a full disk or a kill, an older file of that name stays as it was. Raises ``OSError``.
     """
-    part = path.with_name(f".{path.name[:100]}.{secrets.token_hex(4)}.part")
+    path = path.resolve() if path.is_symlink() else path  # a link stays one
+    name = path.name.encode("utf-8", "surrogateescape")[:100].decode("utf-8", "ignore")  # the limit is in bytes
+    part = path.with_name(f".{name}.{secrets.token_hex(4)}.part")
     try:
         yield part
         with part.open("rb+") as file:

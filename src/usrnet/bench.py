@@ -79,7 +79,7 @@ class Problem:
         arguments = self.arguments()
         if mode == "published":
             return lambda: published_form(model, *arguments)
-        restorer = Restorer(model, scale=2, precision=mode)
+        restorer = Restorer(model, precision=mode)
 
         def run() -> Tensor:
             with inference(self.device, restorer.autocast):

@@ -7,16 +7,16 @@ import usrnet
 from usrnet.errors import UsrnetError
 from usrnet.figures.drawing import render
 from usrnet.figures.unfolding import explain
-from usrnet.restoration import Restorer
+from usrnet.restoration import Restorer, observe
 
 
 def test_the_last_iteration_is_the_result(photo):
     small = photo[:40, :52]
-    restorer = Restorer("default", scale=3, kernel="gaussian:1.6", noise_level=5)
-    steps = list(restorer.iterations(small))
+    restorer, observation = Restorer("default"), observe(scale=3, kernel="gaussian:1.6", noise_level=5)
+    steps = list(restorer.iterations(small, observation))
     assert len(steps) == 6
     result = (steps[-1][1].clip(0, 1) * 255).round().astype(np.uint8)
-    assert np.array_equal(result, restorer(small))
+    assert np.array_equal(result, restorer.restore(small, observation))
 
 
 @pytest.mark.parametrize(("model", "iterations"), [("default", 6), ("tv", 24)])

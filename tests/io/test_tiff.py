@@ -7,7 +7,7 @@ import tifffile
 from usrnet import io
 from usrnet.errors import PictureError, UsrnetWarning
 from usrnet.io import tiff
-from usrnet.restoration import Restorer, files, restore_file
+from usrnet.restoration import Restorer, files, observe, restore_file
 
 
 def pixels(shape: tuple[int, ...], dtype: str) -> np.ndarray:
@@ -79,8 +79,8 @@ def large(monkeypatch):
 @pytest.mark.parametrize("scale", [1, 2])
 def test_by_rows_gives_what_memory_gives(tmp_path, monkeypatch, channels, scale):
     source = save(tmp_path / "a.tif", pixels((70, 50, *channels), "uint16"), tile=(16, 16), compression="zlib")
-    restorer = Restorer("tv", scale=scale, tile=32)
-    restore_file(restorer, source, tmp_path / "memory.tif")
+    restorer = Restorer("tv", tile=32)
+    restore_file(restorer, source, tmp_path / "memory.tif", observe(scale=scale))
     monkeypatch.setattr(files, "LARGE_BYTES", 0)
 
     def no(*_, **__):
@@ -88,7 +88,7 @@ def test_by_rows_gives_what_memory_gives(tmp_path, monkeypatch, channels, scale)
 
     with monkeypatch.context() as patch:
         patch.setattr(io, "read", no)
-        restore_file(restorer, source, tmp_path / "rows.tif")
+        restore_file(restorer, source, tmp_path / "rows.tif", observe(scale=scale))
     one, two = (io.read(tmp_path / f"{name}.tif").pixels for name in ("memory", "rows"))
     np.testing.assert_array_equal(one, two)
 
@@ -98,25 +98,25 @@ def test_other_kinds_go_through_memory(tmp_path, large):
     save(tmp_path / "a.tif", array, compression="zlib", rowsperstrip=40)
     with pytest.raises(PictureError, match="cannot be read by rows"):
         tiff.TiffRows(tmp_path / "a.tif")
-    restore_file(Restorer("tv", scale=1), tmp_path / "a.tif", tmp_path / "b.tif")
+    restore_file(Restorer("tv"), tmp_path / "a.tif", tmp_path / "b.tif", observe(scale=1))
     assert io.read(tmp_path / "b.tif").pixels.shape == (40, 30)
 
 
 def test_bad_files(tmp_path, large):
-    restorer = Restorer("tv", scale=1)
+    restorer = Restorer("tv")
     (tmp_path / "a.tif").write_bytes(b"II*\0 but no more of a TIFF")
     with pytest.raises(PictureError, match=r"a\.tif"):
-        restore_file(restorer, tmp_path / "a.tif", tmp_path / "out.tif")
+        restore_file(restorer, tmp_path / "a.tif", tmp_path / "out.tif", observe(scale=1))
     save(tmp_path / "b.tif", pixels((300, 300), "uint16"), compression="zlib", rowsperstrip=10)
     whole = (tmp_path / "b.tif").read_bytes()
     (tmp_path / "b.tif").write_bytes(whole[:20_000] + bytes(1000) + whole[21_000:])
     with pytest.raises(PictureError, match=r"b\.tif: the picture is damaged"):
-        restore_file(restorer, tmp_path / "b.tif", tmp_path / "out.tif")
+        restore_file(restorer, tmp_path / "b.tif", tmp_path / "out.tif", observe(scale=1))
     array = pixels((300, 300), "float32")
     array[-1, -1] = np.nan
     save(tmp_path / "c.tif", array, rowsperstrip=10)
     with pytest.raises(PictureError, match="not finite"):
-        restore_file(restorer, tmp_path / "c.tif", tmp_path / "out.tif")
+        restore_file(restorer, tmp_path / "c.tif", tmp_path / "out.tif", observe(scale=1))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tif", "b.tif", "c.tif"]
 
 
@@ -125,4 +125,4 @@ def test_further_pages_are_named(tmp_path, large):
         for _ in range(2):
             writer.write(pixels((40, 30), "uint16"), rowsperstrip=8, metadata=None)
     with pytest.warns(UsrnetWarning, match="2 pages, only the first is used"):
-        restore_file(Restorer("tv", scale=1), tmp_path / "a.tif", tmp_path / "b.tif")
+        restore_file(Restorer("tv"), tmp_path / "a.tif", tmp_path / "b.tif", observe(scale=1))

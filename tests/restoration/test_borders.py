@@ -131,7 +131,7 @@ def test_pictures_that_do_not_wrap_are_restored_up_to_the_border(photo, model, k
     small = usrnet.degrade(photo, taps, scale=scale, noise_level=1)[cut:-cut, cut:-cut]
     truth = photo[scale * cut : -scale * cut, scale * cut : -scale * cut]
     extrapolated, smooth = (
-        metrics.psnr(Restorer(model, scale=scale, kernel=taps, noise_level=1, boundary=boundary)(small), truth)
+        metrics.psnr(Restorer(model, boundary=boundary)(small, scale=scale, kernel=taps, noise_level=1), truth)
         for boundary in ("extrapolate", "liu-jia")
     )
     assert extrapolated > smooth + gain

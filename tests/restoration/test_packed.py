@@ -4,6 +4,7 @@ import pytest
 import torch
 
 import usrnet
+from usrnet.device import computes
 from usrnet.model import USRNet
 from usrnet.model.usrnet import TINY
 from usrnet.restoration.packed import PackedResUNet, pack
@@ -19,6 +20,8 @@ def model() -> USRNet:
 @pytest.mark.parametrize("shape", [(2, 40, 56), (1, 13, 17), (1, 1, 1)])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 0.03)])
 def test_same_result_and_untouched_input(model, shape, dtype, tolerance):
+    if dtype == torch.bfloat16 and not computes("bf16", torch.device("cpu")):
+        pytest.skip("this processor has no bfloat16")
     torch.manual_seed(0)
     n, height, width = shape
     z, beta = torch.rand(n, 3, height, width), 0.3 * torch.rand(n, 1, 1, 1)
@@ -45,6 +48,8 @@ def test_bf16_costs_almost_nothing(photo):
     """The loss against float32 on a real task stays under a fiftieth of a decibel."""
     from usrnet import metrics
 
+    if not computes("bf16", torch.device("cpu")):
+        pytest.skip("this processor has no bfloat16")
     truth = photo[64:192, 64:192]
     for scale in (1, 2, 3):
         cropped = truth[:126, :126] if scale == 3 else truth

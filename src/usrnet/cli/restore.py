@@ -1,11 +1,16 @@
 """``usrnet restore``: deblur and enlarge pictures."""
 
 import json
+import math
 import sys
+import traceback
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from usrnet.restoration.jobs import Job, Recipe
 
 
 def restore(
@@ -39,94 +44,84 @@ def restore(
     """Deblur, denoise and enlarge pictures.
 
     The result is NAME_x2.png beside the picture, unless -o says otherwise. A result that is already there is
-    left alone. One bad picture does not stop the others.
+    left alone; if it was made with other settings that is an error. One bad picture does not stop the others.
     """
     from usrnet import io
     from usrnet.cli.progress import progress_bar
-    from usrnet.degradation import check_noise_level, check_scale
-    from usrnet.errors import PictureError, UsrnetError
-    from usrnet.restoration.jobs import find_pictures, plan_jobs
+    from usrnet.device import describe_device, keep_freed_memory
+    from usrnet.errors import UsrnetError
+    from usrnet.restoration import Restorer, default_kernel, observe, restore_pictures, sort_out
+    from usrnet.restoration.jobs import Recipe
 
-    check_scale(scale)
-    check_noise_level(noise)
-    limit = io.DEFAULT_MAX_PIXELS if max_pixels is None else max_pixels
-    jobs: list[tuple[str, Path | BinaryIO, Path | BinaryIO]]
-    if "-" in inputs:
-        if inputs != ["-"]:
-            raise UsrnetError("standard input (-) cannot be mixed with files")
-        jobs = [("-", sys.stdin.buffer, sys.stdout.buffer if output in (None, "-") else Path(output))]
-    elif output == "-":
-        if len(inputs) != 1:
-            raise UsrnetError("only one picture can be written to standard output")
-        jobs = [(inputs[0], Path(inputs[0]), sys.stdout.buffer)]
-    else:
-        found = find_pictures(inputs, recursive=recursive)
-        planned = plan_jobs(found, Path(output) if output else None, scale=scale)
-        jobs = [(str(job.source), job.source, job.target) for job in planned]
-    to_stdout = any(target is sys.stdout.buffer for _, _, target in jobs)
-    if as_json and to_stdout:
+    observation = observe(scale=scale, kernel=kernel, noise_level=noise)
+    recipe = Recipe.of_settings(observation.scale, kernel or default_kernel(scale), noise, model)
+    jobs = plan(inputs, output, recipe, recursive=recursive)
+    if as_json and any(job.target is sys.stdout.buffer for job in jobs):
         raise UsrnetError("--json and a picture cannot both go to standard output")
 
     def say(text: str) -> None:
         print(text, file=sys.stderr)
 
-    if not overwrite:
-        done = [target for _, _, target in jobs if isinstance(target, Path) and target.exists()]
-        for target in done:
-            say(f"{target}: already there, left alone (--overwrite restores it again)")
-        jobs = [job for job in jobs if job[2] not in done]
-        if not jobs:
-            return
+    todo, settled = sort_out(jobs, overwrite=overwrite)
+    for outcome in settled:
+        say(outcome.message)
+    failures = sum(outcome.status == "failed" for outcome in settled)
+    if todo:
+        keep_freed_memory()
+        if threads:
+            import torch
 
-    import torch
+            torch.set_num_threads(threads)
+        restorer = Restorer(model, tile=tile, precision=precision, device=device)
+        say(f"{model} on {describe_device(restorer.device)}, {restorer.precision}")
+        with progress_bar() as bar:
+            files = bar.add_task("pictures", total=len(todo), visible=len(todo) > 1)
+            task = bar.add_task("", total=None)
 
-    from usrnet.device import describe_device, keep_freed_memory
-    from usrnet.restoration import Restorer, default_kernel, restore_file
+            def step(job: "Job", done: int, total: int) -> None:
+                bar.update(task, description=Path(job.names[0]).name, completed=done, total=total)
 
-    keep_freed_memory()
-    if threads:
-        torch.set_num_threads(threads)
-    restorer = Restorer(
-        model, scale=scale, kernel=kernel, noise_level=noise, tile=tile, precision=precision, device=device
-    )
-    say(f"{model} on {describe_device(restorer.device)}, {restorer.precision}")
-    failures = 0
-    with progress_bar() as bar:
-        files = bar.add_task("pictures", total=len(jobs), visible=len(jobs) > 1)
-        for name, source, target in jobs:
-            task = bar.add_task(Path(name).name, total=None)
-
-            def step(done: int, total: int, task: Any = task) -> None:
-                bar.update(task, completed=done, total=total)
-
-            try:
-                if isinstance(target, Path):
-                    target.parent.mkdir(parents=True, exist_ok=True)
-                seconds, peak = restore_file(restorer, source, target, max_pixels=limit, progress=step)
-            except (PictureError, OSError) as error:
-                failures += 1
-                say(f"usrnet: {error}" if name in str(error) else f"usrnet: {name}: {error}")
-                continue
-            finally:
-                bar.remove_task(task)
+            limit = io.DEFAULT_MAX_PIXELS if max_pixels is None else max_pixels
+            for outcome in restore_pictures(restorer, todo, observation, max_pixels=limit, progress=step):
                 bar.advance(files)
-            written = str(target) if isinstance(target, Path) else "-"
-            if as_json:
-                record = {
-                    "input": name,
-                    "output": written,
-                    "scale": scale,
-                    "kernel": kernel or default_kernel(scale),
-                    "noise_level": noise,
-                    "model": model,
-                    "seconds": round(seconds, 3),
-                    "peak_mb": round(peak, 1),
-                    "device": str(restorer.device),
-                    "precision": restorer.precision,
-                }
-                print(json.dumps(record, ensure_ascii=False), flush=True)
-            else:
-                say(f"{name} → {written} ({seconds:.1f} s)")
+                source, target = outcome.job.names
+                if outcome.status == "failed":
+                    failures += 1
+                    say(f"usrnet: {outcome.message}")
+                    if "--debug" in sys.argv and outcome.error is not None:
+                        say("".join(traceback.format_exception(outcome.error)))
+                elif as_json:
+                    record = {
+                        "input": source,
+                        "output": target,
+                        "scale": scale,
+                        "kernel": kernel or default_kernel(scale),
+                        "noise_level": noise,
+                        "model": model,
+                        "seconds": round(outcome.seconds, 3),
+                        "peak_mb": None if math.isnan(outcome.peak_mb) else round(outcome.peak_mb, 1),
+                        "device": str(restorer.device),
+                        "precision": restorer.precision,
+                    }
+                    print(json.dumps(record, ensure_ascii=False), flush=True)
+                else:
+                    say(f"{source} → {target} ({outcome.seconds:.1f} s)")
     if failures:
         say(f"usrnet: {failures} of {len(jobs)} pictures failed")
         raise typer.Exit(1)
+
+
+def plan(inputs: list[str], output: str | None, recipe: "Recipe", *, recursive: bool) -> "list[Job]":
+    """What is read and written; ``-`` is standard input or output. Raises ``UsrnetError``."""
+    from usrnet.errors import UsrnetError
+    from usrnet.restoration.jobs import Job, find_pictures, plan_jobs
+
+    if "-" in inputs:
+        if inputs != ["-"]:
+            raise UsrnetError("standard input (-) cannot be mixed with files")
+        return [Job(sys.stdin.buffer, sys.stdout.buffer if output in (None, "-") else Path(output), recipe)]
+    if output == "-":
+        if len(inputs) != 1:
+            raise UsrnetError("only one picture can be written to standard output")
+        return [Job(Path(inputs[0]), sys.stdout.buffer, recipe)]
+    return plan_jobs(find_pictures(inputs, recursive=recursive), output, recipe)

@@ -5,6 +5,10 @@ Gaussian noise (Zhang et al., arXiv 2003.10428, eq. 1). s = 1 is blur alone. Eve
 batched, differentiable and works on any device and in float32 and float64.
 """
 
+import numbers
+import operator
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -104,13 +108,18 @@ def degrade_batch(
 
 def check_scale(scale: int) -> int:
     """The scale factor, or ``UsrnetError`` if it is not one that USRNet serves."""
-    if scale not in SCALES:
+    try:
+        whole = operator.index(scale)  # NumPy's integers too
+    except TypeError:
+        whole = 0
+    if whole not in SCALES:
         raise UsrnetError(f"scale {scale} is not supported: choose 1, 2, 3 or 4")
-    return int(scale)
+    return whole
 
 
 def check_noise_level(noise_level: float) -> float:
     """The noise level on the 0–255 scale, or ``UsrnetError`` if it is not a number in that range."""
-    if not 0 <= noise_level <= 255:  # false for NaN too
-        raise UsrnetError(f"noise level {noise_level} is not a number from 0 to 255")
+    number = isinstance(noise_level, numbers.Real | np.number | np.ndarray) and np.ndim(noise_level) == 0
+    if not number or not 0 <= noise_level <= 255:  # false for NaN too
+        raise UsrnetError(f"noise level {noise_level!r} is not a number from 0 to 255")
     return float(noise_level)

@@ -11,10 +11,9 @@ from PIL import Image
 
 from usrnet import __version__
 from usrnet.degradation import Degradation
-from usrnet.device import choose_device
 from usrnet.evaluate.protocols import Row
 from usrnet.kernels import cubic
-from usrnet.restoration import Boundary, Restorer
+from usrnet.restoration import Boundary, Observation, Restorer
 from usrnet.weights import load
 
 INTERPOLATION = "bicubic"
@@ -28,20 +27,10 @@ def make_method(name: str, *, boundary: Boundary, device: str, precision: str) -
     """The method behind a name: ``"bicubic"`` (interpolation), or whatever ``usrnet.load`` takes."""
     if name == INTERPOLATION:
         return interpolate_circular if boundary == "circular" else interpolate
-    model = load(name).to(choose_device(device))
+    restorer = Restorer(name, tile="off", precision=precision, device=device, boundary=boundary)
 
     def restore(small: np.ndarray, row: Row) -> np.ndarray:
-        restorer = Restorer(
-            model,
-            scale=row.scale,
-            kernel=row.taps,
-            noise_level=row.noise_level,
-            tile="off",
-            precision=precision,
-            device=device,
-            boundary=boundary,
-        )
-        return restorer(small)
+        return restorer.restore(small, Observation(row.scale, row.kernel, row.noise_level))
 
     return restore
 

@@ -11,7 +11,7 @@ from usrnet import io, metrics
 from usrnet.errors import UsrnetError, require
 from usrnet.figures.drawing import busiest
 from usrnet.model.usrnet import Unfolding
-from usrnet.restoration import Restorer
+from usrnet.restoration import Restorer, observe
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -34,7 +34,8 @@ def explain(
 
     The pictures show the part with the strongest edges. Raises ``UsrnetError`` when the truth has another size.
     """
-    restorer = Restorer(model, scale=scale, kernel=kernel, noise_level=noise_level, device=device, precision="fp32")
+    observation = observe(scale=scale, kernel=kernel, noise_level=noise_level)
+    restorer = Restorer(model, device=device, precision="fp32")
     unfolding = restorer.model
     if not isinstance(unfolding, Unfolding):
         raise UsrnetError("only an unfolding can be explained, with z_k and x_k")
@@ -49,7 +50,7 @@ def explain(
     exact = None if truth is None else np.broadcast_to(io.split(truth).colour, (height, width, 3))
 
     steps, scores = [], []
-    for pair in restorer.iterations(pixels):
+    for pair in restorer.iterations(pixels, observation):
         steps.append(tuple(part[top : top + side, left : left + side] for part in pair))
         if exact is not None:
             scores.append(tuple(metrics.psnr(part.clip(0, 1), exact, border=scale**2) for part in pair))

@@ -5,9 +5,10 @@ Restoring works on its planes: colour H×W×{1,3} and alpha H×W, float32 in [0,
 """
 
 from usrnet.io.adapt import from_any, to_any
-from usrnet.io.decode import DEFAULT_MAX_PIXELS, SUFFIXES, Picture, read, read_rgb
+from usrnet.io.decode import DEFAULT_MAX_PIXELS, SUFFIXES, Picture, check_size, read, read_rgb
 from usrnet.io.encode import FORMATS, write
 from usrnet.io.planes import Planes, bleed, enlarge_nearest, join, split, upscale_alpha
+from usrnet.io.provenance import read_provenance
 
 __all__ = [
     "DEFAULT_MAX_PIXELS",
@@ -16,10 +17,12 @@ __all__ = [
     "Picture",
     "Planes",
     "bleed",
+    "check_size",
     "enlarge_nearest",
     "from_any",
     "join",
     "read",
+    "read_provenance",
     "read_rgb",
     "split",
     "to_any",

@@ -23,10 +23,11 @@ _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, st
 
 @dataclass(frozen=True)
 class Picture:
-    """The pixels of a picture file and what is kept beside them."""
+    """The pixels of a picture file and what is kept beside them; ``provenance``: how a result was made."""
 
     pixels: np.ndarray
     icc_profile: bytes | None = None
+    provenance: str | None = None
 
 
 def read(source: Path | BinaryIO, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture:
@@ -66,7 +67,7 @@ def _decode(data: BytesIO, name: str, max_pixels: int) -> Picture:
             return picture
         data.seek(0)
     with Image.open(data) as image:
-        _check_size(image.width, image.height, name, max_pixels)
+        check_size(image.width, image.height, name, max_pixels)
         frames: int = getattr(image, "n_frames", 1)
         if frames > 1:
             warnings.warn(f"{name}: {frames} frames, only the first is used", UsrnetWarning, stacklevel=2)
@@ -116,7 +117,7 @@ def _read_deep_tiff(data: BytesIO, name: str, max_pixels: int) -> Picture | None
         page = file.pages.first
         if page.dtype is None or page.dtype == np.uint8 or page.dtype.kind == "b":
             return None
-        _check_size(page.imagewidth, page.imagelength, name, max_pixels)
+        check_size(page.imagewidth, page.imagelength, name, max_pixels)
         if len(file.pages) > 1:
             warnings.warn(f"{name}: {len(file.pages)} pages, only the first is used", UsrnetWarning, stacklevel=2)
         try:
@@ -152,7 +153,8 @@ def _pillow_limit_lifted() -> Iterator[None]:
         Image.MAX_IMAGE_PIXELS = limit
 
 
-def _check_size(width: int, height: int, name: str, max_pixels: int) -> None:
+def check_size(width: int, height: int, name: str, max_pixels: int) -> None:
+    """Raise ``PictureError`` for a picture of more than ``max_pixels`` pixels."""
     if width * height > max_pixels:
         raise PictureError(
             f"{name}: {width}×{height} pixels are more than the limit of {max_pixels} (raise it with --max-pixels)"

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from usrnet.atomic import write_bytes
 from usrnet.errors import PictureError, UsrnetWarning
 from usrnet.io.decode import Picture
 from usrnet.io.planes import join, split
+from usrnet.io.provenance import KEYWORD, PREFIX, SOFTWARE
 
 FORMATS = {
     ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP",
@@ -44,7 +45,7 @@ def write(target: Path | BinaryIO, picture: Picture, *, format: str | None = Non
 
 
 def _encode(picture: Picture, kind: str, name: str) -> bytes:
-    pixels, profile = picture.pixels, picture.icc_profile
+    pixels = picture.pixels
 
     def note(text: str) -> None:
         warnings.warn(f"{name}: {text}", UsrnetWarning, stacklevel=4)
@@ -61,8 +62,8 @@ def _encode(picture: Picture, kind: str, name: str) -> bytes:
         note(f"{kind} holds no transparency, put on white")
         pixels = _on_white(pixels)
     if pixels.dtype == np.uint8:
-        return _encode_8bit(pixels, kind, profile)
-    return _encode_tiff(pixels, profile) if kind == "TIFF" else _encode_png16(pixels, profile)
+        return _encode_8bit(pixels, kind, picture)
+    return _encode_tiff(pixels, picture) if kind == "TIFF" else _encode_png16(pixels, picture)
 
 
 def _planes(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
@@ -78,7 +79,7 @@ def _on_white(pixels: np.ndarray) -> np.ndarray:
     return join(flat, None, like=pixels[..., 0] if flat.shape[-1] == 1 else pixels[..., :3])
 
 
-def _encode_8bit(pixels: np.ndarray, kind: str, profile: bytes | None) -> bytes:
+def _encode_8bit(pixels: np.ndarray, kind: str, picture: Picture) -> bytes:
     options: dict[str, Any] = {
         "PNG": {
             "compress_level": 2
@@ -90,12 +91,29 @@ def _encode_8bit(pixels: np.ndarray, kind: str, profile: bytes | None) -> bytes:
     buffer = BytesIO()
     image = Image.fromarray(np.ascontiguousarray(pixels))
     if kind != "BMP":
-        options["icc_profile"] = profile
+        options["icc_profile"] = picture.icc_profile
+    if picture.provenance is not None:
+        options |= _provenance(picture.provenance, kind)
     image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
-def _encode_tiff(pixels: np.ndarray, profile: bytes | None) -> bytes:
+def _provenance(text: str, kind: str) -> dict[str, Any]:
+    """Pillow's options that write how a result was made."""
+    if kind == "PNG":
+        info = PngImagePlugin.PngInfo()
+        info.add_text(KEYWORD.decode(), text)
+        return {"pnginfo": info}
+    if kind == "TIFF":
+        return {"software": PREFIX + text}
+    if kind in ("JPEG", "WEBP"):
+        exif = Image.Exif()
+        exif[SOFTWARE] = PREFIX + text
+        return {"exif": exif.tobytes()}
+    return {}
+
+
+def _encode_tiff(pixels: np.ndarray, picture: Picture) -> bytes:
     import tifffile
 
     buffer = BytesIO()
@@ -103,12 +121,13 @@ def _encode_tiff(pixels: np.ndarray, profile: bytes | None) -> bytes:
     extra = ["unassalpha"] if pixels.ndim == 3 and pixels.shape[-1] in (2, 4) else None
     tifffile.imwrite(
         buffer, pixels, photometric="rgb" if colour else "minisblack", compression="zlib", extrasamples=extra,
-        planarconfig="contig" if pixels.ndim == 3 else None, iccprofile=profile, metadata=None,
+        planarconfig="contig" if pixels.ndim == 3 else None, iccprofile=picture.icc_profile, metadata=None,
+        software=None if picture.provenance is None else PREFIX + picture.provenance,
     )  # fmt: skip
     return buffer.getvalue()
 
 
-def _encode_png16(pixels: np.ndarray, profile: bytes | None) -> bytes:
+def _encode_png16(pixels: np.ndarray, picture: Picture) -> bytes:
     """A 16-bit PNG with any number of channels (Pillow writes grey ones only); every row has the filter Up."""
     height, width = pixels.shape[:2]
     kind = {1: 0, 2: 4, 3: 2, 4: 6}[1 if pixels.ndim == 2 else pixels.shape[-1]]
@@ -122,7 +141,9 @@ def _encode_png16(pixels: np.ndarray, profile: bytes | None) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
     parts = [b"\x89PNG\r\n\x1a\n", chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0))]
-    if profile:
-        parts.append(chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(profile)))
+    if picture.icc_profile:
+        parts.append(chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(picture.icc_profile)))
+    if picture.provenance is not None:
+        parts.append(chunk(b"tEXt", KEYWORD + b"\0" + picture.provenance.encode("latin-1")))
     parts += [chunk(b"IDAT", zlib.compress(filtered.tobytes(), 6)), chunk(b"IEND", b"")]
     return b"".join(parts)

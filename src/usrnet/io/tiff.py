@@ -9,6 +9,7 @@ import numpy as np
 
 from usrnet.atomic import replacing
 from usrnet.errors import PictureError
+from usrnet.io.provenance import PREFIX
 
 TILE = 256  # side of the tiles that are written
 _ORIENTATION, _ICC_PROFILE = 274, 34675  # TIFF tags
@@ -113,6 +114,7 @@ def write(
     shape: tuple[int, ...],
     dtype: np.dtype,
     icc_profile: bytes | None = None,
+    provenance: str | None = None,
 ) -> None:
     """Write strips of rows, from top to bottom, as a tiled TIFF; beyond 2 GB as BigTIFF.
 
@@ -134,6 +136,7 @@ def write(
                 extrasamples=["unassalpha"] if samples in (2, 4) else None,
                 compression="zlib",
                 iccprofile=icc_profile,
+                software=None if provenance is None else PREFIX + provenance,
                 metadata=None,
             )
     except OSError as error:

@@ -1,23 +1,28 @@
 """The main job: picture + kernel + noise → picture."""
 
 from usrnet.restoration.files import restore_file
-from usrnet.restoration.restorer import (
+from usrnet.restoration.folder import Outcome, restore_pictures, sort_out
+from usrnet.restoration.observation import (
     DEFAULT_NOISE_LEVEL,
     DEFAULT_WIDTHS,
-    Boundary,
-    Restorer,
+    Observation,
     default_kernel,
-    inference,
-    restore,
+    observe,
 )
+from usrnet.restoration.restorer import Boundary, Restorer, inference, restore
 
 __all__ = [
     "DEFAULT_NOISE_LEVEL",
     "DEFAULT_WIDTHS",
     "Boundary",
+    "Observation",
+    "Outcome",
     "Restorer",
     "default_kernel",
     "inference",
+    "observe",
     "restore",
     "restore_file",
+    "restore_pictures",
+    "sort_out",
 ]

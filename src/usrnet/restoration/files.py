@@ -1,6 +1,5 @@
 """One picture file restored into another."""
 
-import time
 import warnings
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +8,9 @@ from typing import BinaryIO
 import numpy as np
 
 from usrnet import io as pictures
-from usrnet.device import peak_memory_mb
 from usrnet.errors import PictureError, UsrnetWarning
 from usrnet.io import tiff
+from usrnet.restoration.observation import Observation
 from usrnet.restoration.restorer import Progress, Restorer
 
 LARGE_BYTES = 512 * 2**20  # results of this size on are written strip by strip, if they are TIFFs
@@ -21,32 +20,41 @@ def restore_file(
     restorer: Restorer,
     source: Path | BinaryIO,
     target: Path | BinaryIO,
+    observation: Observation,
     *,
+    provenance: str | None = None,
     max_pixels: int = pictures.DEFAULT_MAX_PIXELS,
     progress: Progress | None = None,
-) -> tuple[float, float]:
+) -> None:
     """Restore one picture file; the target appears whole or not at all.
 
-    A TIFF whose result has more than 512 MB goes through memory strip by strip, whatever its size (``max_pixels``
-    does not concern it). Returns the seconds it took and the process's peak memory in MB. Raises ``PictureError``.
+    A TIFF whose result has more than 512 MB goes through memory strip by strip. ``provenance``: a text that the
+    result carries. Raises ``PictureError``.
     """
-    begin = time.perf_counter()
-    rows = _rows_of_large_tiff(restorer, source, target)
+    rows = _rows_of_large_tiff(restorer, source, target, observation.scale)
     if rows is not None and isinstance(target, Path):
         with rows:
+            pictures.check_size(rows.shape[1], rows.shape[0], str(source), max_pixels)
             if rows.pages > 1:
                 warnings.warn(f"{source}: {rows.pages} pages, only the first is used", UsrnetWarning, stacklevel=2)
-            shape = (*(restorer.scale * length for length in rows.shape[:2]), *rows.shape[2:])
-            strips = restorer.strips(rows, progress=progress)
-            tiff.write(target, strips, shape=shape, dtype=rows.dtype, icc_profile=rows.icc_profile)
+            shape = (*(observation.scale * length for length in rows.shape[:2]), *rows.shape[2:])
+
+            def attempt(tile: int | str) -> None:
+                strips = restorer.strips(rows, observation, tile=tile, progress=progress)
+                tiff.write(
+                    target, strips, shape=shape, dtype=rows.dtype, icc_profile=rows.icc_profile, provenance=provenance
+                )
+
+            restorer.within_memory(attempt, rows.shape, observation)
     else:
         picture = pictures.read(source, max_pixels=max_pixels)
-        restored = restorer(picture.pixels, progress=progress)
-        pictures.write(target, replace(picture, pixels=restored))
-    return time.perf_counter() - begin, peak_memory_mb()
+        restored = restorer.restore(picture.pixels, observation, progress=progress)
+        pictures.write(target, replace(picture, pixels=restored, provenance=provenance))
 
 
-def _rows_of_large_tiff(restorer: Restorer, source: Path | BinaryIO, target: Path | BinaryIO) -> tiff.TiffRows | None:
+def _rows_of_large_tiff(
+    restorer: Restorer, source: Path | BinaryIO, target: Path | BinaryIO, scale: int
+) -> tiff.TiffRows | None:
     """The source by rows where the result is a large TIFF and the source can be read that way."""
     if not (isinstance(source, Path) and isinstance(target, Path)) or restorer.tile == "off":
         return None
@@ -56,7 +64,7 @@ def _rows_of_large_tiff(restorer: Restorer, source: Path | BinaryIO, target: Pat
         rows = tiff.TiffRows(source)
     except PictureError:
         return None  # the other reader knows more kinds, and says what is wrong
-    if int(np.prod(rows.shape)) * rows.dtype.itemsize * restorer.scale**2 < LARGE_BYTES:
+    if int(np.prod(rows.shape)) * rows.dtype.itemsize * scale**2 < LARGE_BYTES:
         rows.__exit__(None, None, None)
         return None
     return rows

@@ -1,86 +1,144 @@
-"""Which files a command reads and which it writes."""
+"""Which files a command reads, which it writes, and which of them are there already."""
 
+import json
+import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from glob import glob, has_magic
 from pathlib import Path
+from typing import BinaryIO
 
 from usrnet.errors import UsrnetError
-from usrnet.io import SUFFIXES
+from usrnet.io import FORMATS, SUFFIXES, read_provenance
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a result is made, as far as it decides what it looks like; every result carries its recipe.
+
+    ``source`` is the name of the picture without its folders.
+    """
+
+    scale: int
+    kernel: str
+    noise_level: float
+    model: str
+    source: str = ""
+
+    @classmethod
+    def of_settings(cls, scale: int, kernel: str, noise_level: float, model: str) -> "Recipe":
+        """The recipe without a picture yet; of kernel and model files the names without their folders."""
+        return cls(scale, Path(kernel).name, noise_level, Path(model).name)
+
+    def text(self) -> str:
+        """What is written into the result."""
+        return json.dumps(asdict(self), ensure_ascii=True)
+
+    @classmethod
+    def of(cls, path: Path) -> "Recipe | None":
+        """The recipe that a file carries, or None when it is no result of ours."""
+        try:
+            return cls(**json.loads(read_provenance(path) or ""))
+        except (ValueError, TypeError):
+            return None
 
 
 @dataclass(frozen=True)
 class Job:
     """One picture to read and where its result goes."""
 
-    source: Path
-    target: Path
+    source: Path | BinaryIO
+    target: Path | BinaryIO
+    recipe: Recipe
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """Source and target as they are said to people; ``-`` for a stream."""
+        source, target = (str(one) if isinstance(one, Path) else "-" for one in (self.source, self.target))
+        return source, target
 
 
 def find_pictures(inputs: Iterable[str], *, recursive: bool = False) -> list[tuple[Path, Path]]:
     """The pictures behind files, globs and folders, each with the folder that its output path is relative to.
 
     Names are in order and without repeats. A file is taken whatever its suffix (its content decides); of
-    folders and globs the files with a known picture suffix are taken. Raises ``UsrnetError`` when a folder or
-    glob holds none.
+    folders and globs the files with a known picture suffix are taken, unless they are results of ours. Raises
+    ``UsrnetError`` when a folder or glob holds none.
     """
     found: dict[Path, Path] = {}
     for text in inputs:
         path = Path(text)
         if path.is_dir():
             walk = path.rglob("*") if recursive else path.glob("*")
-            files = sorted(file for file in walk if _is_picture(file))
+            candidates = sorted(file for file in walk if _is_picture(file))
             root = path
         elif has_magic(text) and not path.exists():
-            files = sorted(file for file in map(Path, glob(text, recursive=True)) if _is_picture(file))  # noqa: PTH207
+            names = glob(text, recursive=True)  # noqa: PTH207
+            candidates = sorted(file for file in map(Path, names) if _is_picture(file))
             root = None
         else:
-            files, root = [path], None
+            found.setdefault(path, path.parent)
+            continue
+        files = [file for file in candidates if Recipe.of(file) is None]
         if not files:
             hint = "" if recursive or not path.is_dir() else " (--recursive looks into its folders)"
-            raise UsrnetError(f"{text}: no pictures there{hint}")
+            results = f" but {len(candidates)} earlier results" if candidates else ""
+            raise UsrnetError(f"{text}: no pictures there{results}{hint}")
         for file in files:
             found.setdefault(file, root or file.parent)
     return list(found.items())
 
 
-def plan_jobs(pictures: Sequence[tuple[Path, Path]], output: Path | None, *, scale: int) -> list[Job]:
+def plan_jobs(pictures: Sequence[tuple[Path, Path]], output: str | Path | None, recipe: Recipe) -> list[Job]:
     """Where every picture's result goes: ``NAME_x4.png`` beside it, or in the folder ``output``.
 
-    ``output`` may be a file name when there is one picture. An earlier result that lies among the inputs is
-    not taken for a picture. Raises ``UsrnetError`` when a result would overwrite an input or another result.
+    ``output`` may be a file name when there is one picture; with a slash at its end it is a folder. Where
+    ``NAME_x4.png`` is the result of another picture, of ``NAME.jpg`` and ``NAME.png`` say, the name is
+    ``NAME_png_x4.png``; what a result is called once it is called ever after. Raises ``UsrnetError`` when a result
+    would overwrite an input or another result, or when its format cannot be written.
     """
-    if output is not None and output.suffix and not output.is_dir():
+    if output is not None and _is_file_name(output):
+        target = Path(output)
         if len(pictures) != 1:
-            raise UsrnetError(f"{output} is one file, but there are {len(pictures)} pictures: give -o a folder")
-        jobs = [Job(pictures[0][0], output)]
+            raise UsrnetError(f"{target} is one file, but there are {len(pictures)} pictures: give -o a folder")
+        if target.suffix.lower() not in FORMATS:
+            raise UsrnetError(f"{target}: cannot write {target.suffix}: use {', '.join(FORMATS)}")
+        jobs = [Job(pictures[0][0], target, _named(recipe, pictures[0][0]))]
     else:
-        jobs = _named_jobs(pictures, output, scale)
-        targets = {job.target.resolve() for job in jobs}
-        jobs = [job for job in jobs if job.source.resolve() not in targets]
-    sources = {job.source.resolve() for job in jobs}
+        jobs = _named_jobs(pictures, None if output is None else Path(output), recipe)
+    sources = {job.source.resolve() for job in jobs if isinstance(job.source, Path)}
     for job in jobs:
-        if job.target.resolve() in sources:
+        if isinstance(job.target, Path) and job.target.resolve() in sources:
             raise UsrnetError(f"{job.target} is an input: choose another name with -o")
     return jobs
 
 
-def _named_jobs(pictures: Sequence[tuple[Path, Path]], output: Path | None, scale: int) -> list[Job]:
-    def folder(source: Path, root: Path) -> Path:
-        return source.parent if output is None else output / source.parent.relative_to(root)
+def _is_file_name(output: str | Path) -> bool:
+    ends_open = str(output).endswith(("/", os.sep))
+    path = Path(output)
+    return bool(path.suffix) and not ends_open and not path.is_dir()
 
-    jobs = []
-    taken: set[Path] = set()
+
+def _named(recipe: Recipe, source: Path) -> Recipe:
+    return Recipe(**{**asdict(recipe), "source": source.name})
+
+
+def _named_jobs(pictures: Sequence[tuple[Path, Path]], output: Path | None, recipe: Recipe) -> list[Job]:
+    jobs: dict[Path, Job] = {}
     for source, root in pictures:
+        folder = source.parent if output is None else output / source.parent.relative_to(root)
         suffix = ".tif" if source.suffix.lower() in (".tif", ".tiff") else ".png"
-        target = folder(source, root) / f"{source.stem}_x{scale}{suffix}"
-        if target in taken:  # two pictures that differ in their suffix alone
-            target = folder(source, root) / f"{source.stem}_{source.suffix[1:]}_x{scale}{suffix}"
-        if target in taken:
+        plain = folder / f"{source.stem}_x{recipe.scale}{suffix}"
+        longer = folder / f"{source.stem}_{source.suffix[1:]}_x{recipe.scale}{suffix}"
+        # Who has the plain name already, in this run or on the disk, keeps it.
+        owner = Recipe.of(plain)
+        taken = plain in jobs or (owner is not None and owner.source != source.name)
+        target = longer if taken else plain
+        if target in jobs:
             raise UsrnetError(f"{source}: another picture is already written to {target}")
-        taken.add(target)
-        jobs.append(Job(source, target))
-    return jobs
+        jobs[target] = Job(source, target, _named(recipe, source))
+    targets = {path.resolve() for path in jobs}
+    return [job for job in jobs.values() if isinstance(job.source, Path) and job.source.resolve() not in targets]
 
 
 def _is_picture(path: Path) -> bool:

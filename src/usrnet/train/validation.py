@@ -56,9 +56,9 @@ def validate(model: nn.Module, cases: list[Case], samples: int = 4) -> tuple[flo
     scores, pictures = [], {}
     was_training = model.training
     model.eval()
+    restorer = Restorer(model)
     for index, case in enumerate(cases):
-        restorer = Restorer(model, scale=case.scale, kernel=case.kernel, noise_level=case.noise_level)
-        restored = restorer(case.small)
+        restored = restorer(case.small, scale=case.scale, kernel=case.kernel, noise_level=case.noise_level)
         scores.append(metrics.psnr(restored, case.truth, border=case.scale**2))
         if index % max(1, len(cases) // samples) == 0:
             nearest = io.enlarge_nearest(case.small, case.scale)

@@ -12,8 +12,8 @@ import numpy as np
 from usrnet import io, kernels
 from usrnet.errors import UsrnetError
 from usrnet.figures import drawing
-from usrnet.restoration import Restorer, restore_file
-from usrnet.restoration.jobs import plan_jobs
+from usrnet.restoration import Observation, Restorer, observe, restore_file
+from usrnet.restoration.jobs import Recipe, plan_jobs
 
 PREVIEW = 128  # side of the previewed part, in pixels of the input
 MAX_PIXELS = 24_000_000
@@ -55,28 +55,27 @@ class Settings:
             raise UsrnetError("upload the kernel file first, or choose another kind of blur")
         return self.kernel_file
 
+    def kernel_text(self) -> str:
+        """The kernel as it is said to people; of a file its name without our folders."""
+        return Path(self.kernel()).name if self.blur == FILE else self.kernel()
+
     def command(self, picture: str) -> str:
         """The command line that does the same to ``picture``."""
-        kernel = self.kernel()
-        shown = Path(kernel).name if self.blur == FILE else kernel
-        words = ["usrnet", "restore", picture, "--scale", str(self.scale), "--kernel", shown]
+        words = ["usrnet", "restore", picture, "--scale", str(self.scale), "--kernel", self.kernel_text()]
         words += ["--noise", f"{self.noise_level:g}"]
         if self.model != "default":
             words += ["--model", self.model]
         return shlex.join(words)
 
-    def restorer(self) -> Restorer:
-        """The restorer with these settings; its model is loaded once."""
-        return Restorer(load_model(self.model), scale=self.scale, kernel=self.kernel(), noise_level=self.noise_level)
+    def observation(self) -> Observation:
+        """What these settings say of the picture. Raises ``UsrnetError``."""
+        return observe(scale=self.scale, kernel=self.kernel(), noise_level=self.noise_level)
 
 
 @lru_cache(maxsize=4)
-def load_model(name: str):
-    """A model that stays in memory."""
-    from usrnet.device import choose_device
-    from usrnet.weights import load
-
-    return load(name).to(choose_device("auto"))
+def restorer_of(model: str) -> Restorer:
+    """A model that stays in memory, ready."""
+    return Restorer(model)
 
 
 @lru_cache(maxsize=2)
@@ -113,7 +112,9 @@ def preview(path: str, settings: Settings, x: float, y: float) -> tuple[np.ndarr
     pixels = read_pixels(path)
     top, left, height, width = crop_of(pixels.shape[0], pixels.shape[1], x, y)
     before = pixels[top : top + height, left : left + width]
-    after = settings.restorer().crop(pixels, top, left, height, width)
+    after = restorer_of(settings.model).crop(
+        pixels, settings.observation(), top=top, left=left, height=height, width=width
+    )
     return to_8bit(io.enlarge_nearest(before, settings.scale)), to_8bit(after)
 
 
@@ -166,14 +167,19 @@ def restore_all(
 
     Raises ``Stopped`` between two tiles after ``stop`` is set, ``UsrnetError`` for what cannot be restored.
     """
-    (job,) = plan_jobs([(Path(path), Path(path).parent)], folder, scale=settings.scale)
+    recipe = Recipe.of_settings(settings.scale, settings.kernel(), settings.noise_level, settings.model)
+    (job,) = plan_jobs([(Path(path), Path(path).parent)], folder, recipe)
+    assert isinstance(job.target, Path)
 
     def step(done: int, total: int) -> None:
         if stop.is_set():
             raise Stopped
         progress(done, total)
 
-    restore_file(settings.restorer(), job.source, job.target, max_pixels=MAX_PIXELS, progress=step)
+    restore_file(
+        restorer_of(settings.model), job.source, job.target, settings.observation(),
+        provenance=job.recipe.text(), max_pixels=MAX_PIXELS, progress=step,
+    )  # fmt: skip
     return job.target
 
 

@@ -1,0 +1,57 @@
+"""How a result was made, as a text that it carries: in PNG a text chunk, elsewhere the EXIF or TIFF tag *Software*.
+
+Read from the header alone, whatever the size of the picture.
+"""
+
+import struct
+import warnings
+from pathlib import Path
+
+KEYWORD = b"usrnet"  # of the PNG chunk
+SOFTWARE = 0x0131  # EXIF and TIFF tag
+PREFIX = "usrnet "  # before the text in the tag
+
+
+def read_provenance(path: Path) -> str | None:
+    """The text that a result of ours carries; None for any other file, and for one that cannot be read."""
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+        if start == b"\x89PNG\r\n\x1a\n":
+            return _in_png(path)
+        tag = _in_tiff(path) if start[:2] in (b"II", b"MM") else _in_exif(path)
+    except Exception:  # whatever a foreign or damaged file makes a decoder stumble over
+        return None
+    return tag.removeprefix(PREFIX) if tag.startswith(PREFIX) else None
+
+
+def _in_png(path: Path) -> str | None:
+    with path.open("rb") as file:
+        file.seek(8)
+        while True:
+            length, kind = struct.unpack(">I4s", file.read(8))
+            if kind == b"IDAT":
+                return None
+            if kind == b"tEXt" and length < 2**16:
+                keyword, _, text = file.read(length).partition(b"\0")
+                if keyword == KEYWORD:
+                    return text.decode("latin-1")
+                file.seek(4, 1)
+            else:
+                file.seek(length + 4, 1)
+
+
+def _in_tiff(path: Path) -> str:
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        return str(file.pages.first.tags.valueof(SOFTWARE, default=""))
+
+
+def _in_exif(path: Path) -> str:
+    from PIL import Image
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with Image.open(path) as image:
+            return str(image.getexif().get(SOFTWARE, ""))
