@@ -53,3 +53,8 @@ def test_equal_pictures(photo):
 def test_what_cannot_be_compared(shapes, border, text):
     with pytest.raises(UsrnetError, match=text):
         metrics.ssim(np.zeros(shapes[0]), np.zeros(shapes[1]), border=border)
+
+
+def test_integers_without_a_white_are_refused():
+    with pytest.raises(UsrnetError, match="not int64"):
+        metrics.psnr(np.zeros((20, 20), np.int64), np.ones((20, 20), np.int64))

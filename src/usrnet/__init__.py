@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from usrnet import degradation, io, kernels, metrics
+    from usrnet import degradation, io, kernels, metrics, weights
     from usrnet.degradation import degrade
     from usrnet.errors import PictureError, UsrnetError, UsrnetWarning
     from usrnet.model import Unfolding, USRNet
@@ -33,6 +33,7 @@ __all__ = [
     "load",
     "metrics",
     "restore",
+    "weights",
 ]
 
 _HOME = {

@@ -2,9 +2,12 @@
 
 import os
 import secrets
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from usrnet.errors import UsrnetError
 
 
 @contextmanager
@@ -23,6 +26,19 @@ def replacing(path: Path) -> Iterator[Path]:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+
+
+def ensure_writable(folder: Path) -> None:
+    """Make the folder if there is none, and find out before the work whether files can be written there.
+
+    Raises ``UsrnetError``.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UsrnetError(f"{folder}: files cannot be written there ({error.strerror or error})") from error
 
 
 def write_bytes(path: Path, content: bytes) -> None:

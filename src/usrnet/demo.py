@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 
 from usrnet import io, kernels, metrics
+from usrnet.atomic import ensure_writable
 from usrnet.degradation import degrade
 from usrnet.figures.drawing import with_kernel
 from usrnet.restoration import restore
@@ -31,6 +32,7 @@ class Demo:
 
 def run_demo(folder: Path, *, model: str = "default") -> Demo:
     """Write ``before.png``, ``after.png``, ``truth.png`` and ``comparison.png`` to ``folder``."""
+    ensure_writable(folder)
     with as_file(files("usrnet") / "data" / "astronaut.png") as path:
         truth = io.read(path).pixels
     kernel = kernels.parse(KERNEL, scale=SCALE)
@@ -39,7 +41,6 @@ def run_demo(folder: Path, *, model: str = "default") -> Demo:
     after = restore(before, model=model, scale=SCALE, kernel=kernel, noise_level=NOISE_LEVEL)
     height, width = truth.shape[:2]
     bicubic = np.asarray(Image.fromarray(before).resize((width, height), Image.Resampling.BICUBIC))
-    folder.mkdir(parents=True, exist_ok=True)
     written = []
     for name, pixels in {
         "before": before,

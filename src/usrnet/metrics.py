@@ -43,13 +43,16 @@ def rgb_to_y(rgb: np.ndarray) -> np.ndarray:
 
 def _prepare(a: np.ndarray, b: np.ndarray, border: int, y: bool) -> tuple[np.ndarray, np.ndarray]:
     """Both pictures as H×W×C float64 on the 0–255 scale, without the border."""
+    for picture in (a, b):
+        if picture.dtype not in (np.bool_, np.uint8, np.uint16) and picture.dtype.kind != "f":
+            raise UsrnetError(f"pictures to compare are uint8, uint16 or float in [0,1], not {picture.dtype}")
     if a.shape != b.shape:
         raise UsrnetError(f"pictures of different shapes cannot be compared: {a.shape} and {b.shape}")
     if 2 * border >= min(a.shape[:2]):
         raise UsrnetError(f"a border of {border} leaves nothing of {a.shape[0]}×{a.shape[1]} pixels")
 
     def prepare(picture: np.ndarray) -> np.ndarray:
-        peak = 1 if picture.dtype.kind == "f" else np.iinfo(picture.dtype).max
+        peak = 1 if picture.dtype.kind in "fb" else np.iinfo(picture.dtype).max
         values = picture.astype(np.float64) * (255 / peak)
         values = values if values.ndim == 3 else values[..., None]
         if y and values.shape[-1] == 3:

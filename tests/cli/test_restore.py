@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -13,10 +14,9 @@ import pytest
 from PIL import Image
 
 
-def usrnet(*arguments: object, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run(
-        [sys.executable, "-m", "usrnet", *map(str, arguments)], input=stdin, capture_output=True, timeout=120
-    )
+def usrnet(*arguments: object, stdin: bytes | None = None, **environment: str) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "usrnet", *map(str, arguments)]
+    return subprocess.run(command, input=stdin, capture_output=True, timeout=120, env=os.environ | environment)
 
 
 def size_of(path: Path) -> tuple[int, int]:
@@ -137,3 +137,28 @@ def test_degrade_and_restore_undo_each_other(tmp_path, photo):
     assert metrics.psnr(restored, photo[96:192, 96:192], border=8) > metrics.psnr(
         bicubic, photo[96:192, 96:192], border=8
     )
+
+
+def test_other_settings_do_not_pass_for_done(picture):
+    assert usrnet("restore", picture, "--model", "tv").returncode == 0
+    target = picture.with_name("a photo 写_x2.png")
+    before = target.read_bytes()
+    one_sentence(usrnet("restore", picture, "--model", "tv", "--noise", 9), 1, "made otherwise (noise level 2.0)")
+    assert target.read_bytes() == before
+    result = usrnet("restore", picture.parent, "--model", "tv", "--scale", 3)
+    assert result.returncode == 0, result.stderr.decode()
+    assert sorted(path.name for path in picture.parent.iterdir()) == [
+        "a photo 写.png", "a photo 写_x2.png", "a photo 写_x3.png",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_an_output_that_cannot_show_a_name_ends_nothing(picture, options):
+    result = usrnet("restore", picture, "--model", "tv", *options, PYTHONIOENCODING="cp437", PYTHONUTF8="0")
+    one_sentence(result, 0)
+    assert picture.with_name("a photo 写_x2.png").exists()
+
+
+def test_bf16_that_cannot_be_had_is_one_sentence(picture):
+    result = usrnet("restore", picture, "--precision", "bf16", ONEDNN_MAX_CPU_ISA="AVX2")
+    one_sentence(result, 2, "precision 'bf16' cannot be had on this processor")

@@ -3,7 +3,10 @@ import pytest
 import scipy.ndimage
 import torch
 
+import usrnet
+from usrnet import kernels
 from usrnet.degradation import Degradation, degrade_batch
+from usrnet.errors import UsrnetError
 
 
 @pytest.mark.parametrize("scale", [1, 2, 3, 4])
@@ -44,3 +47,24 @@ def test_noise_is_seeded_and_has_the_level_asked_for():
     again = degrade_batch(x, kernel, 1, sigma, generator=torch.Generator().manual_seed(5))
     assert torch.equal(y, again)
     assert abs(y.std().item() - 0.1) < 1e-3
+
+
+@pytest.mark.parametrize("shape", [(12, 10), (12, 10, 2)])
+def test_a_grey_picture_stays_grey_under_a_kernel_per_channel(shape):
+    """Grey is three equal channels; their mean is blurred by the mean of the kernels."""
+    picture = np.random.default_rng(0).random(shape)
+    taps = np.stack([kernels.gaussian(width, size=9) for width in (0.5, 0.8, 1.1)], axis=-1)
+    small = usrnet.degrade(picture, taps, scale=2)
+    assert small.shape == (6, 5, *shape[2:])
+    np.testing.assert_allclose(small, usrnet.degrade(picture, taps.mean(axis=-1), scale=2), atol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [np.int64(2), np.uint8(2)])
+def test_scale_may_be_an_integer_of_numpy(scale):
+    assert usrnet.degrade(np.zeros((4, 4), np.uint8), "delta", scale=scale).shape == (2, 2)
+
+
+@pytest.mark.parametrize("noise_level", ["2", None, np.nan, -1, [1, 2]])
+def test_a_noise_level_that_is_no_number_is_named(noise_level):
+    with pytest.raises(UsrnetError, match="noise level"):
+        usrnet.degrade(np.zeros((4, 4), np.uint8), "delta", scale=2, noise_level=noise_level)

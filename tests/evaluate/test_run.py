@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from usrnet import kernels
-from usrnet.errors import PictureError, UsrnetError, UsrnetWarning
+from usrnet.errors import UsrnetError, UsrnetWarning
 from usrnet.evaluate import Evaluation, Results, published_rows, write_reports
 from usrnet.evaluate.report import as_json, as_markdown
 from usrnet.evaluate.run import note_conversions
@@ -265,13 +265,23 @@ def children(parent: int) -> list[str]:
         return []
 
 
-def test_small_and_damaged_pictures_are_named(folder, tmp_path):
+@pytest.mark.parametrize("workers", [1, 2])
+def test_small_and_damaged_pictures_are_named_and_the_others_reported(folder, tmp_path, workers):
+    complete = run(Evaluation("table1", folder, rows(), ["bicubic"]), tmp_path / "complete")
     Image.fromarray(np.zeros((20, 20, 3), np.uint8)).save(folder / "c.png")
-    with pytest.raises(UsrnetError, match=r"c\.png: 20×20 pixels are too few at ×2"):
-        run(Evaluation("table1", folder, rows(), ["bicubic"]), tmp_path / "out")
-    (folder / "c.png").write_bytes(b"not a picture")
-    with pytest.raises(PictureError, match=r"c\.png"):
-        run(Evaluation("table1", folder, rows(), ["bicubic"]), tmp_path / "out", workers=2)
+    (folder / "d.png").write_bytes(b"not a picture")
+    evaluation = Evaluation("table1", folder, rows(), ["bicubic"])
+    results = run(evaluation, tmp_path / "out", workers=workers)
+    assert "20×20 pixels are too few at ×2" in evaluation.failures["c.png"]
+    assert set(evaluation.failures) == {"c.png", "d.png"}
+    assert results.scores == complete.scores
+    write_reports(results, tmp_path / "out")
+    assert json.loads((tmp_path / "out" / "results.json").read_text())["failures"] == evaluation.failures
+    assert "c.png" in (tmp_path / "out" / "report.html").read_text("utf-8")
+    for name in ("a.png", "b.png"):
+        (folder / name).unlink(missing_ok=True)
+    with pytest.raises(UsrnetError, match="no picture could be measured"):
+        run(Evaluation("table1", folder, rows(), ["bicubic"]), tmp_path / "none")
 
 
 def usrnet(*arguments) -> subprocess.CompletedProcess:

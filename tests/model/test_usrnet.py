@@ -116,3 +116,16 @@ def test_gradients_reach_everything():
 def test_wrong_shapes_are_named(y, kernel, scale, sigma, text):
     with pytest.raises(UsrnetError, match=text):
         USRNet(SMALL)(torch.rand(y), torch.rand(kernel), scale, torch.rand(sigma))
+
+
+def test_sigma_and_kernel_in_short():
+    """A number or N for σ, kh×kw or N×kh×kw for the kernel."""
+    torch.manual_seed(0)
+    model = USRNet().eval()
+    y, kernel = torch.rand(2, 3, 6, 7), torch.rand(2, 5, 5)
+    with torch.inference_mode():
+        full = model(y, kernel[:, None], 2, torch.tensor([0.01, 0.02]).reshape(2, 1, 1, 1))
+        assert torch.equal(model(y, kernel, 2, [0.01, 0.02]), full)
+        assert torch.equal(model(y, kernel, np.int64(2), torch.tensor([0.01, 0.02])), full)
+        one = model(y, kernel[:1, None].expand(2, -1, -1, -1), 2, torch.full((2, 1, 1, 1), 0.02))
+        assert torch.equal(model(y, kernel[0], 2, 0.02), one)

@@ -1,8 +1,11 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from usrnet.errors import UsrnetError
+from usrnet.io import Picture, write
+from usrnet.restoration import sort_out
 from usrnet.restoration.jobs import Recipe, find_pictures, plan_jobs
 
 
@@ -68,3 +71,49 @@ def test_an_input_is_never_overwritten(folder):
 def test_one_file_cannot_hold_two_pictures(folder):
     with pytest.raises(UsrnetError, match="give -o a folder"):
         plan_jobs(find_pictures([str(folder)]), folder / "out.png", at(2))
+
+
+def result_of(source: Path, target: Path, *, scale: int = 2) -> None:
+    (job,) = plan_jobs([(source, source.parent)], target, at(scale))
+    write(target, Picture(np.zeros((4, 4), np.uint8), provenance=job.recipe.text()))
+
+
+@pytest.mark.parametrize("name", ["r.png", "r.tif", "r.jpg", "r.webp"])
+def test_results_carry_their_recipe_and_are_not_inputs(folder, name):
+    result_of(folder / "b.png", folder / name)
+    assert Recipe.of(folder / name) == Recipe(2, "delta", 0, "tv", "b.png")
+    assert names(find_pictures([str(folder)])) == ["a.jpg", "b.png"]
+    assert names(find_pictures([str(folder / "*.*")])) == ["a.jpg", "b.png"]
+    assert names(find_pictures([str(folder / name)])) == [name]  # it is asked for by name
+
+
+def test_what_a_result_is_called_once_it_is_called_ever_after(folder):
+    """``a.png`` was restored; then ``a.jpg`` came to lie beside it."""
+    (folder / "a.png").touch()
+    result_of(folder / "a.png", folder / "a_x2.png")
+    found = find_pictures([str(folder)])
+    planned = {Path(job.names[0]).name: Path(job.names[1]).name for job in plan_jobs(found, None, at(2))}
+    assert planned == {"a.png": "a_x2.png", "a.jpg": "a_jpg_x2.png", "b.png": "b_x2.png"}
+
+
+def test_what_is_there_already_is_sorted_out(folder):
+    for name, scale in (("a_x2.png", 2), ("b_x2.png", 3)):
+        source = folder / name.replace("_x2", "").replace("a.png", "a.jpg")
+        result_of(source, folder / name, scale=scale)
+    jobs = plan_jobs(find_pictures([str(folder)], recursive=True), None, at(2))
+    todo, settled = sort_out(jobs, overwrite=False)
+    assert [Path(job.names[0]).name for job in todo] == ["c d.tif", "写真.webp"]
+    assert [(outcome.status, Path(outcome.job.names[0]).name) for outcome in settled] == [
+        ("skipped", "a.jpg"),
+        ("failed", "b.png"),
+    ]
+    assert "made otherwise (scale 3)" in settled[1].message
+    assert len(sort_out(jobs, overwrite=True)[0]) == 4
+
+
+def test_a_name_with_a_slash_is_a_folder_and_what_cannot_be_written_is_refused(folder):
+    found = find_pictures([str(folder / "b.png")])
+    (job,) = plan_jobs(found, str(folder / "out_v1.5") + "/", at(2))
+    assert job.target == folder / "out_v1.5" / "b_x2.png"
+    with pytest.raises(UsrnetError, match=r"cannot write \.gif"):
+        plan_jobs(found, folder / "out.gif", at(2))

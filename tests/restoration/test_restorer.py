@@ -1,3 +1,5 @@
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import torch
@@ -6,8 +8,9 @@ from skimage.registration import phase_cross_correlation
 
 import usrnet
 from usrnet import kernels, metrics
-from usrnet.device import best_precision, computes
-from usrnet.errors import UsrnetError
+from usrnet.device import computes
+from usrnet.errors import PictureError, UsrnetError
+from usrnet.model import Unfolding
 from usrnet.restoration import Restorer, restore
 
 
@@ -176,13 +179,6 @@ def test_16_bits_are_close(tiny, photo, precision):
     assert 40 < metrics.psnr(fast, exact) < np.inf
 
 
-def test_the_best_precision_of_a_gpu(monkeypatch):
-    gpu = torch.device("cuda")
-    for native, expected in ((True, "bf16"), (False, "fp16")):
-        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda *, native=native, **_: native)
-        assert best_precision(gpu) == expected
-
-
 def test_margins_of_a_kernel_change_nothing(photo):
     kernel = kernels.motion(3)
     wide = np.pad(kernel, 120)
@@ -212,3 +208,81 @@ def test_automatic_tiles_follow_the_memory_there_is(monkeypatch, name):
     assert restorer._tile(20_000, 20_000, 3, 2)[1] < columns / 2
     monkeypatch.setattr("usrnet.restoration.restorer.free_memory", lambda _: 0)
     assert restorer._tile(20_000, 20_000, 3, 2) == (128, 128)
+
+
+def test_the_model_that_is_given_is_not_changed(photo):
+    """It is copied: neither its layout nor its device changes, and later changes of it are not seen."""
+    model = usrnet.load("default")
+    before = [parameter.stride() for parameter in model.parameters()]
+    restorer = Restorer(model)
+    result = restorer(photo[:24, :24])
+    assert [parameter.stride() for parameter in model.parameters()] == before
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    assert np.array_equal(restorer(photo[:24, :24]), result)
+
+
+def test_threads_share_restorers_and_give_the_same_bytes(photo):
+    tasks = [
+        (restorer, photo[16 * n : 16 * n + 30 + n, 8 * n : 8 * n + 40], scale, kernel)
+        for restorer in (Restorer("default"), Restorer("tv"))
+        for n, (scale, kernel) in enumerate([(1, "motion:3"), (2, None), (3, "gaussian:1.5"), (4, "bicubic")])
+    ]
+
+    def run(task) -> np.ndarray:
+        restorer, pixels, scale, kernel = task
+        return restorer(pixels, scale=scale, kernel=kernel)
+
+    alone = [run(task) for task in tasks]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(run, [*tasks, *tasks]))
+    for one, other in zip([*alone, *alone], together, strict=True):
+        assert np.array_equal(one, other)
+
+
+class Poisoned(torch.nn.Module):
+    """A prior whose result is not finite when it is computed in 16 bits, or ever."""
+
+    def __init__(self, *, always: str) -> None:
+        super().__init__()
+        self.always = always == "always"
+
+    def forward(self, z: torch.Tensor, beta: torch.Tensor) -> torch.Tensor:
+        bad = self.always or torch.is_autocast_enabled("cpu")
+        return z * float("nan") if bad else z
+
+
+@pytest.mark.parametrize("always", ["always", "in 16 bits"])
+def test_what_is_not_finite_is_computed_again_in_float32_or_fails(photo, monkeypatch, always):
+    monkeypatch.setattr("usrnet.device.computes", lambda *_: True)
+    model = Unfolding(Poisoned(always=always), usrnet.load("tv").h)
+    restorer = Restorer(model, precision="fp16")
+    if always == "always":
+        with pytest.raises(PictureError, match="not finite"):
+            restorer(photo[:16, :16])
+    else:
+        assert restorer(photo[:16, :16]).std() > 0
+
+
+def test_smaller_tiles_are_tried_once_when_memory_runs_out(photo, monkeypatch):
+    restorer = Restorer("tv", tile="off")
+    original, sides = Restorer._window, []
+
+    def window(self, part, observation):
+        sides.append(part.shape[-1])
+        if part.shape[-1] > limit:
+            raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
+        return original(self, part, observation)
+
+    monkeypatch.setattr(Restorer, "_window", window)
+    limit = 300
+    restored = restorer(photo, scale=1)
+    assert sides[0] == photo.shape[1]
+    assert all(side <= limit for side in sides[1:])
+    monkeypatch.undo()
+    assert np.abs(restored.astype(float) - restorer(photo, scale=1)).max() <= 1
+    monkeypatch.setattr(Restorer, "_window", window)
+    limit = 10
+    with pytest.raises(PictureError, match="not enough memory for 384×384 pixels at ×1"):
+        restorer(photo, scale=1)

@@ -2,6 +2,8 @@
 
 import os
 import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -460,3 +462,9 @@ def test_description_of_a_model_in_memory() -> None:
     info = describe(USRNet(SMALL))
     assert (info.name, info.where, info.config, info.path) == ("USRNet", "memory", SMALL, None)
     assert info.parameters == sum(value.numel() for value in USRNet(SMALL).parameters())
+
+
+def test_saving_as_documented_in_a_fresh_interpreter(tmp_path):
+    code = f"import usrnet; usrnet.weights.save(usrnet.load('default'), {str(tmp_path / 'mine.safetensors')!r})"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+    assert isinstance(load(tmp_path / "mine.safetensors"), USRNet)

@@ -5,6 +5,7 @@ Nothing here imports torch or numpy before a command needs it.
 
 import sys
 import warnings
+from io import TextIOWrapper
 from typing import Annotated
 
 import typer
@@ -56,6 +57,9 @@ def main() -> None:
     """Run the command line; errors become one sentence and an exit code, never a traceback without --debug."""
     arguments = sys.argv[1:]
     debug = "--debug" in arguments  # wherever it stands
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a character that cannot be shown ends nothing
     warnings.showwarning = _show_note
     warnings.simplefilter("always", UsrnetWarning)
     try:

@@ -23,14 +23,16 @@ def bench(
     import torch
 
     from usrnet import bench as library
-    from usrnet.atomic import write_bytes
+    from usrnet.atomic import ensure_writable, write_bytes
     from usrnet.device import choose_device
     from usrnet.errors import UsrnetError, require
     from usrnet.model import CONFIGS
 
     if plot:
         require("matplotlib", extra="viz")
-
+    for path in (output, plot):
+        if path is not None:
+            ensure_writable(path.parent)
     for name in architecture:
         if name not in CONFIGS:
             raise UsrnetError(f"architecture {name!r} is not known: choose one of {', '.join(CONFIGS)}")

@@ -1,5 +1,6 @@
 """``usrnet evaluate``: the published protocols on a folder of pictures."""
 
+import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -75,6 +76,10 @@ def evaluate(
     written = write_reports(results, output)
     print((output / "results.md").read_text("utf-8"))
     print(", ".join(map(str, written)))
+    for reason in evaluation.failures.values():
+        print(f"usrnet: {reason}", file=sys.stderr)
+    if evaluation.failures:
+        raise typer.Exit(1)
 
 
 def numbers(text: str, option: str) -> list[float]:

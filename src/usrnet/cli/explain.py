@@ -18,6 +18,7 @@ def explain(
 ) -> None:
     """Draw what happens inside: z_k and x_k of every iteration, alpha_k and beta_k, PSNR if the truth is given."""
     from usrnet import io
+    from usrnet.atomic import ensure_writable
     from usrnet.errors import UsrnetError, require
 
     require("matplotlib", extra="viz")
@@ -26,13 +27,11 @@ def explain(
 
     if output.suffix.lower() != ".png":
         raise UsrnetError(f"{output}: the figure is a PNG file, NAME.png")
+    ensure_writable(output.parent)
     pixels = io.read(picture).pixels
     exact = None if truth is None else io.read(truth).pixels
     figure = draw(
         pixels, model=model, scale=scale, kernel=kernel, noise_level=noise, truth=exact, device=device
     )  # fmt: skip
-    try:
-        save_png(output, render(figure, dpi=110))
-    except OSError as error:
-        raise UsrnetError(f"{output}: cannot be written ({error.strerror})") from error
+    save_png(output, render(figure, dpi=110))
     print(output)

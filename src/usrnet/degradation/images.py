@@ -32,11 +32,12 @@ def degrade(
     """
     from usrnet import io as pictures
 
-    check_scale(scale)
-    check_noise_level(noise_level)
+    scale, noise_level = check_scale(scale), check_noise_level(noise_level)
     taps = torch.from_numpy(kernels.resolve(kernel, scale=scale))[:, None]
     source = pictures.from_any(image)
     planes = pictures.split(source.pixels)
+    if planes.colour.shape[-1] == 1:
+        taps = taps.mean(dim=0, keepdim=True)  # grey is three equal channels, and their mean stays grey
 
     def through(plane: np.ndarray, taps: Tensor) -> np.ndarray:
         x = torch.from_numpy(plane.astype(np.float64)).permute(2, 0, 1)[:, None]

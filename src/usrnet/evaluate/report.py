@@ -59,6 +59,7 @@ def as_json(results: Results) -> dict:
         "protocol": results.evaluation.protocol,
         "dataset": results.evaluation.folder.resolve().name,
         "images": results.pictures,
+        "failures": results.evaluation.failures,
         "version": __version__,
         **of(first),
         "others": [of(method) for method in others],
@@ -179,6 +180,8 @@ def as_markdown(results: Results) -> str:
         for line in group.lines:
             cells = [f"**{v}**" if rank == 1 else v for v, rank in zip(line.values, line.ranks, strict=True)]
             lines.append(f"| {group.title} | {line.method} | " + " | ".join(cells) + " |")
+    if evaluation.failures:
+        lines += ["", f"Left out: {'; '.join(evaluation.failures.values())}."]
     return "\n".join(lines) + "\n"
 
 
@@ -211,7 +214,7 @@ def as_html(results: Results, folder: Path) -> str:
     columns, made = groups(results)
     kernels = {row.kernel_name: row.taps for row in evaluation.rows} if evaluation.protocol != "bicubic" else {}
     first = next(iter(results.scores))
-    cells = [cell for cell in evaluation.cells if cell.keep]
+    cells = [cell for cell in evaluation.cells if cell.keep and cell.path.name in results.pictures]
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(
         (files("usrnet.evaluate") / "report.html.j2").read_text("utf-8")
     )
@@ -219,6 +222,7 @@ def as_html(results: Results, folder: Path) -> str:
         protocol=evaluation.protocol,
         dataset=evaluation.folder.resolve().name,
         count=len(results.pictures),
+        failures=list(evaluation.failures.values()),
         version=__version__,
         source=published.SOURCE,
         columns=columns,

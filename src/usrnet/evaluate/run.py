@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from usrnet import io, metrics
-from usrnet.device import keep_freed_memory
+from usrnet.device import choose_device, choose_precision, keep_freed_memory
 from usrnet.errors import PictureError, UsrnetError, UsrnetWarning
 from usrnet.evaluate.methods import digest, label, make_method
 from usrnet.evaluate.protocols import PROTOCOLS, Row
@@ -51,6 +51,8 @@ class Evaluation:
     device: str = "auto"
     precision: str = "fp32"
     examples: int = 6
+    failures: dict[str, str] = field(default_factory=dict)
+    """Why, by name, a picture could not be measured; filled by ``run``."""
 
     def pictures(self) -> list[Path]:
         """The pictures of the folder; raises ``UsrnetError`` when two have one stem, by which reports name them."""
@@ -83,11 +85,14 @@ class Evaluation:
                 total = len(self.cells) * len(self.methods)
                 done = total - sum(len(cell.methods) for cell in missing)
                 yield done, total
-                for records in _measure_all(missing, folder, workers):
-                    for record in records:
-                        file.write(json.dumps(record) + "\n")
-                    file.flush()
-                    done += len(records)
+                for cell, measured in _measure_all(missing, folder, workers):
+                    if isinstance(measured, str):
+                        self.failures[cell.path.name] = measured
+                    else:
+                        for record in measured:
+                            file.write(json.dumps(record) + "\n")
+                        file.flush()
+                    done += len(cell.methods)
                     yield done, total
         except OSError as error:
             raise UsrnetError(f"{output}: cannot be written to ({error.strerror})") from error
@@ -98,14 +103,14 @@ class Evaluation:
         paths = self.pictures()
         content = {path: hashlib.sha256(path.read_bytes()).hexdigest() for path in paths}
         names = tuple(self.methods)
+        device = choose_device(self.device)
+        precision = choose_precision(self.precision, device)
         digests = tuple(digest(name) for name in names)
         everything = [(row, path) for row in self.rows for path in paths]
         count = min(self.examples, len(everything))
         chosen = {round(i) for i in np.linspace(0, len(everything) - 1, count)} if count else set()
         return [
-            Cell(
-                self.protocol, path, content[path], row, names, digests, self.device, self.precision, index in chosen
-            )
+            Cell(self.protocol, path, content[path], row, names, digests, str(device), precision, index in chosen)
             for index, (row, path) in enumerate(everything)
         ]
 
@@ -130,7 +135,7 @@ class Cell:
         shared = hashlib.sha256(row.kernel.tobytes())
         shared.update(repr((self.protocol, self.content, row.kernel.shape, row.scale, row.noise_level)).encode())
         return [
-            hashlib.sha256(f"{shared.hexdigest()} {one} {self.precision}".encode()).hexdigest()[:24]
+            hashlib.sha256(f"{shared.hexdigest()} {one} {self.device} {self.precision}".encode()).hexdigest()[:24]
             for one in self.digests
         ]
 
@@ -152,8 +157,15 @@ class Cell:
         names, digests = zip(*chosen, strict=True)
         return replace(self, methods=names, digests=digests)
 
+    def try_to_measure(self, folder: Path) -> list[dict] | str:
+        """The records of ``measure``, or why this picture cannot be measured."""
+        try:
+            return self.measure(folder)
+        except UsrnetError as error:
+            return str(error)
+
     def measure(self, folder: Path) -> list[dict]:
-        """Degrade, restore and compare; returns one record per method."""
+        """Degrade, restore and compare; returns one record per method. Raises ``UsrnetError``."""
         protocol, row = PROTOCOLS[self.protocol], self.row
         try:
             truth = protocol.truth(io.read_rgb(self.path), row.scale)
@@ -180,10 +192,10 @@ class Cell:
         return records
 
 
-def _measure_all(cells: Sequence[Cell], folder: Path, workers: int) -> Iterator[list[dict]]:
-    """The records of every cell, as they are ready."""
+def _measure_all(cells: Sequence[Cell], folder: Path, workers: int) -> Iterator[tuple[Cell, list[dict] | str]]:
+    """Every cell with its records, or why it has none, as they are ready."""
     if workers == 1 or len(cells) < 2:
-        yield from (cell.measure(folder) for cell in cells)
+        yield from ((cell, cell.try_to_measure(folder)) for cell in cells)
         return
     threads = max(1, torch.get_num_threads() // workers)
     end, lifeline = Pipe(duplex=False)
@@ -192,12 +204,15 @@ def _measure_all(cells: Sequence[Cell], folder: Path, workers: int) -> Iterator[
     )
     try:
         waiting = iter(cells)
-        running: set[Future] = {pool.submit(cell.measure, folder) for cell in islice(waiting, 2 * workers)}
+        running: dict[Future, Cell] = {}
+        for cell in islice(waiting, 2 * workers):
+            running[pool.submit(cell.try_to_measure, folder)] = cell
         while running:
-            ready, running = wait(running, return_when=FIRST_COMPLETED)
-            running |= {pool.submit(cell.measure, folder) for cell in islice(waiting, len(ready))}
+            ready, _ = wait(running, return_when=FIRST_COMPLETED)
+            for cell in islice(waiting, len(ready)):
+                running[pool.submit(cell.try_to_measure, folder)] = cell
             for future in ready:
-                yield future.result()
+                yield running.pop(future), future.result()
     except BrokenProcessPool as error:
         raise UsrnetError("a worker process was killed, perhaps for want of memory: use fewer --workers") from error
     finally:
@@ -254,11 +269,16 @@ class Results:
         scores = {label(name): [{} for _ in evaluation.rows] for name in evaluation.methods}
         names: dict[str, None] = {}
         for cell in evaluation.cells:
+            if cell.path.name in evaluation.failures:  # also where some of its rows were measured
+                continue
             names[cell.path.name] = None
             for name, key in zip(cell.methods, cell.keys(), strict=True):
                 if key in records:
                     values = {what: records[key][what] for what in Score.__dataclass_fields__}
                     scores[label(name)][rows[id(cell.row)]][cell.path.name] = Score(**values)
+        if not names:
+            reasons = "; ".join(evaluation.failures.values())
+            raise UsrnetError(f"{evaluation.folder}: no picture could be measured: {reasons}")
         return cls(evaluation, scores, list(names))
 
     def mean(self, method: str, number: int, what: str = "psnr") -> float:
@@ -276,7 +296,7 @@ def note_conversions(paths: Sequence[Path]) -> None:
             with Image.open(path) as picture:
                 if picture.mode != "RGB":
                     odd.append(path.name)
-        except (OSError, SyntaxError):  # a picture that cannot be read is named when its turn comes
+        except Exception:  # a picture that cannot be read is named when its turn comes
             continue
     if odd:
         more = f" and {len(odd) - 3} more" if len(odd) > 3 else ""

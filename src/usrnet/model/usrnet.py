@@ -4,9 +4,10 @@ For k = 1..K:  z_k = data step of x_{k−1} with α_k;  x_k = P(z_k, β_k);  (α
 x_0 is the nearest-neighbour enlargement of y, x_K the answer.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -28,20 +29,23 @@ class Unfolding(nn.Module):
         self.p = prior  # named as in the published weight files
         self.h = hyper
 
-    def forward(self, y: Tensor, kernel: Tensor, scale: int, sigma: Tensor) -> Tensor:
+    def forward(self, y: Tensor, kernel: Tensor, scale: int, sigma: Tensor | Sequence[float] | float) -> Tensor:
         """Restore a batch of pictures.
 
-        ``y``: N×3×h×w in [0,1]; ``kernel``: N×1×kh×kw or N×3×kh×kw (N = 1 serves the batch); ``sigma``:
-        N×1×1×1, the noise's standard deviation in [0,1]. Returns N×3×sh×sw, not clipped.
-        Raises ``UsrnetError`` when the kernel is larger than the enlarged picture.
+        ``y``: N×3×h×w in [0,1]; ``kernel``: N×1×kh×kw or N×3×kh×kw (N = 1 serves the batch), also N×kh×kw or
+        kh×kw; ``sigma``: the noise's standard deviation in [0,1], N×1×1×1, N numbers or one. Returns N×3×sh×sw,
+        not clipped. Raises ``UsrnetError`` when the kernel is larger than the enlarged picture.
         """
         x = y
         for _, restored in self.iterate(y, kernel, scale, sigma):
             x = restored  # those of earlier iterations are not kept
         return x
 
-    def iterate(self, y: Tensor, kernel: Tensor, scale: int, sigma: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    def iterate(
+        self, y: Tensor, kernel: Tensor, scale: int, sigma: Tensor | Sequence[float] | float
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield ``(z_k, x_k)`` for k = 1..K; arguments as for ``forward``."""
+        kernel, sigma = _batched(y, kernel, sigma)
         _check_shapes(y, kernel, scale, sigma)
         # α spans six decades and the data step divides by it: never in reduced precision.
         with torch.autocast(y.device.type, enabled=False):
@@ -83,6 +87,14 @@ def total_variation(n_iter: int = 24) -> Unfolding:
     return Unfolding(TotalVariation(), HalfQuadraticSchedule(n_iter, mu=(0.1, 1000.0), weight=5.0))
 
 
+def _batched(y: Tensor, kernel: Tensor, sigma: Tensor | Sequence[float] | float) -> tuple[Tensor, Tensor]:
+    """Kernel and σ with all their dimensions."""
+    if kernel.dim() in (2, 3):
+        kernel = kernel.reshape(-1, 1, *kernel.shape[-2:])
+    sigma = torch.as_tensor(sigma, dtype=y.dtype, device=y.device)
+    return kernel, sigma.reshape(-1, 1, 1, 1) if sigma.dim() < 2 else sigma
+
+
 def _check_shapes(y: Tensor, kernel: Tensor, scale: int, sigma: Tensor) -> None:
     if y.dim() != 4 or min(y.shape) < 1:
         raise UsrnetError(f"the pictures must be a tensor N×3×h×w, not {tuple(y.shape)}")
@@ -93,5 +105,5 @@ def _check_shapes(y: Tensor, kernel: Tensor, scale: int, sigma: Tensor) -> None:
         )
     if sigma.dim() != 4 or sigma.shape[0] not in (1, y.shape[0]) or sigma.shape[1:] != (1, 1, 1):
         raise UsrnetError(f"sigma must be a tensor N×1×1×1, not {tuple(sigma.shape)}")
-    if not isinstance(scale, int) or scale < 1:
+    if not isinstance(scale, int | np.integer) or scale < 1:
         raise UsrnetError(f"the scale must be a whole number from 1, not {scale!r}")

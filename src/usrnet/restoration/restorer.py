@@ -165,7 +165,7 @@ class Restorer:
         # Outside the handler, whose traceback would keep alive all that was allocated.
         height, width, s = *shape[:2], observation.scale
         tried, auto = (self._tile(height, width, 3, s, tile) for tile in (self.tile, "auto"))
-        smaller = max(SMALLEST_TILE // s, min(*(side // 2 for side in tried), *auto))
+        smaller = max(SMALLEST_TILE // 2 // s, min(*(side // 2 for side in tried), *auto))
         try:
             return attempt(smaller)
         except Exception as error:
