@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test test-slow check bench clean
+.PHONY: setup demo test test-slow test-avx2 test-lowest check bench clean
 
 setup: .venv/installed
 
@@ -19,6 +19,21 @@ test: setup
 test-slow: setup
 	$(BIN)/pytest -m slow
 
+# What most laptops and desktops have: no AVX-512, no bfloat16, whatever this machine can do.
+test-avx2: setup
+	ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 $(BIN)/pytest -m 'not slow' \
+	  tests/model tests/restoration tests/test_bench.py tests/test_device.py
+
+# The oldest versions that pyproject.toml allows.
+test-lowest: .venv-lowest/installed
+	.venv-lowest/bin/pytest -m 'not slow' tests/kernels tests/degradation tests/io tests/model tests/cli \
+	  tests/restoration/test_jobs.py tests/restoration/test_folder.py tests/test_portability.py
+
+.venv-lowest/installed: pyproject.toml constraints-lowest.txt
+	$(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/pip install --quiet --disable-pip-version-check -c constraints-lowest.txt -e '.[test]'
+	touch $@
+
 check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -28,4 +43,4 @@ bench: setup
 	$(BIN)/python benchmarks/tiles.py
 
 clean:
-	rm -rf .venv demo
+	rm -rf .venv .venv-lowest demo
