@@ -10,6 +10,7 @@ from usrnet.degradation.operator import (
     fold,
     otf,
     unfold,
+    whole,
 )
 
 __all__ = [
@@ -23,4 +24,5 @@ __all__ = [
     "fold",
     "otf",
     "unfold",
+    "whole",
 ]

@@ -7,6 +7,7 @@ batched, differentiable and works on any device and in float32 and float64.
 
 import numbers
 import operator
+from functools import reduce
 
 import numpy as np
 import torch
@@ -34,33 +35,40 @@ def fold(spectrum: Tensor, width: int, scale: int) -> Tensor:
     """Sum the s×s aliases of every low-resolution frequency.
 
     ``spectrum``: …×sh×(sw // 2 + 1), the half spectrum of a real picture of even or odd ``width`` = sw.
-    Returns the full spectrum …×h×w. Divided by s² it is the spectrum of the decimated picture; at s = 1 it is the
-    same spectrum with its other half.
+    Returns a half spectrum too, …×h×(w // 2 + 1): divided by s², that of the decimated picture.
 
-    Only half of the columns are stored, so every stored frequency adds itself and, mirrored, the conjugate
-    that is not stored; the columns that are their own mirror image count half.
+    An alias in the half that is not stored is the conjugate of the stored one at the opposite frequency.
     """
-    *batch, height, columns = spectrum.shape
-    h, w = height // scale, width // scale
-    weight = torch.ones(columns, dtype=spectrum.real.dtype, device=spectrum.device)
-    weight[0] = 0.5
-    if width % 2 == 0:
-        weight[-1] = 0.5
-    blocks = -(-columns // w)
-    half = torch.nn.functional.pad(spectrum * weight, (0, blocks * w - columns))
-    half = half.reshape(*batch, scale, h, blocks, w).sum(dim=(-4, -2))
-    mirrored = half.flip((-2, -1)).roll((1, 1), dims=(-2, -1))
-    return half + mirrored.conj()
+    w = width // scale
+    rows = reduce(torch.add, spectrum.unflatten(-2, (scale, -1)).unbind(-3))
+    stored = (rows[..., i * w : i * w + w // 2 + 1] for i in range((scale + 1) // 2))
+    opposite = [rows[..., i * w - w // 2 : i * w + 1].flip(-1) for i in range(1, scale // 2 + 1)]
+    total = reduce(torch.add, stored)
+    return total + _opposite_rows(reduce(torch.add, opposite)) if opposite else total
 
 
 def unfold(spectrum: Tensor, width: int, scale: int) -> Tensor:
-    """Repeat a full spectrum …×h×w over its aliases: the half spectrum of the zero-filled enlargement.
+    """Repeat a half spectrum …×h×(w // 2 + 1) over its aliases: the half spectrum of the zero-filled enlargement.
 
-    Returns …×sh×(sw // 2 + 1) with ``width`` = sw.
+    ``width`` = sw, of the enlargement. Returns …×s×h×(sw // 2 + 1), a view: the same for every group of h rows, as
+    in ``other.unflatten(-2, (scale, -1))``.
     """
-    columns = torch.arange(width // 2 + 1, device=spectrum.device) % spectrum.shape[-1]
-    repeats = [1] * (spectrum.dim() - 2) + [scale, 1]
-    return spectrum[..., columns].repeat(repeats)
+    if scale > 1:
+        columns = width // 2 + 1
+        period = whole(spectrum, width // scale)
+        repeats = -(-columns // period.shape[-1])
+        spectrum = torch.cat([period] * repeats, dim=-1)[..., :columns]
+    return spectrum.unsqueeze(-3).expand(*spectrum.shape[:-2], scale, -1, -1)
+
+
+def whole(spectrum: Tensor, width: int) -> Tensor:
+    """The full spectrum …×h×w of a real picture of ``width`` = w from its stored half …×h×(w // 2 + 1)."""
+    return torch.cat((spectrum, _opposite_rows(spectrum[..., 1 : (width + 1) // 2].flip(-1))), dim=-1)
+
+
+def _opposite_rows(spectrum: Tensor) -> Tensor:
+    """The conjugates at the opposite vertical frequencies."""
+    return torch.cat((spectrum[..., :1, :], spectrum[..., 1:, :].flip(-2)), dim=-2).conj()
 
 
 class Degradation:

@@ -27,26 +27,19 @@ class DataStep:
         # Rounding errors of F(y) are amplified by up to 1/(2√α) where the blur has erased a frequency, those of
         # the iterations are not. So what is computed once is computed in float64 and rounded at the end.
         exact = otf(kernel.double(), self.height, self.width)
-        power = exact.real.square() + exact.imag.square()
-        if scale == 1:
-            y_spectrum = torch.fft.rfft2(y.double())
-        else:
-            y_spectrum = torch.fft.fft2(y.double())
-            power = fold(power.to(exact.dtype), self.width, scale).real / scale**2
+        # All three times s², which saves a division of every ``fold`` by s².
+        power = fold(exact.real.square() + exact.imag.square(), self.width, scale)
+        y_spectrum = scale**2 * torch.fft.rfft2(y.double())
         self.otf = exact.to(y.dtype.to_complex())
         self.y_spectrum = y_spectrum.to(y.dtype.to_complex())
         self.eigenvalues = power.to(y.dtype)
 
     def __call__(self, x: Tensor, alpha: Tensor) -> Tensor:
         """``x``: N×C×sh×sw, ``alpha``: N×1×1×1 and positive. Returns ``z``, N×C×sh×sw."""
-        predicted = torch.fft.rfft2(x) * self.otf
-        if self.scale == 1:
-            correction = (self.y_spectrum - predicted) / (self.eigenvalues + alpha)
-        else:
-            predicted = fold(predicted, self.width, self.scale) / self.scale**2
-            residual = (self.y_spectrum - predicted) / (self.eigenvalues + alpha)
-            correction = unfold(residual, self.width, self.scale)
-        return x + torch.fft.irfft2(self.otf.conj() * correction, s=(self.height, self.width))
+        predicted = fold(torch.fft.rfft2(x) * self.otf, self.width, self.scale)
+        residual = (self.y_spectrum - predicted) / (self.eigenvalues + self.scale**2 * alpha)
+        correction = self.otf.conj().unflatten(-2, (self.scale, -1)) * unfold(residual, self.width, self.scale)
+        return x + torch.fft.irfft2(correction.flatten(-3, -2), s=(self.height, self.width))
 
 
 def data_step(x: Tensor, y: Tensor, kernel: Tensor, alpha: Tensor, scale: int) -> Tensor:

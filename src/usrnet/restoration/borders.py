@@ -17,7 +17,7 @@ import math
 import torch
 from torch import Tensor
 
-from usrnet.degradation import fold, otf
+from usrnet.degradation import fold, otf, whole
 
 DENSITY = 0.002  # S_x = DENSITY / (|f|² + LOWEST²), f in cycles per pixel: pictures in [0,1] have a deviation of 0.25
 LOWEST = 1 / 256
@@ -98,7 +98,7 @@ def observed_density(kernel: Tensor, scale: int, sigma: Tensor, height: int, wid
     fx = torch.fft.rfftfreq(full_width, dtype=kernel.dtype, device=kernel.device)
     transfer = otf(kernel, full_height, full_width)
     density = transfer * transfer.conj() * (DENSITY / (fy.square() + fx.square() + LOWEST**2))
-    return fold(density, full_width, scale).real / scale**2 + sigma.square()
+    return whole(fold(density, full_width, scale), width).real / scale**2 + sigma.square()
 
 
 def _predict_rows(y: Tensor, precision: Tensor, first: int) -> None:
