@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from usrnet.model.prior import ResBlock, ResUNet, replicate
 from usrnet.model.usrnet import Unfolding
+from usrnet.restoration.winograd import Winograd
 
 
 def pack(model: nn.Module, dtype: torch.dtype) -> nn.Module | None:
@@ -27,6 +28,9 @@ def pack(model: nn.Module, dtype: torch.dtype) -> nn.Module | None:
 
 
 BAND = 128  # rows
+SIDE = 256  # of the pictures that weights are laid out for; on AVX2 and AVX-512 the layout is the same for others
+WINOGRAD_CHANNELS = 64  # from here on fewer multiplications are worth the transforms
+BAND_BYTES = 4 * 2**20  # of a band of a residual block's inner map: it stays in the caches
 
 
 class PackedResUNet(nn.Module):
@@ -35,12 +39,12 @@ class PackedResUNet(nn.Module):
     def __init__(self, prior: ResUNet, dtype: torch.dtype) -> None:
         super().__init__()
         self.dtype = dtype
-        self.head = _Convolution(prior.m_head, torch.float32)
+        self.head = _Convolution(prior.m_head, torch.float32, SIDE)
         down, up = (prior.m_down1, prior.m_down2, prior.m_down3), (prior.m_up3, prior.m_up2, prior.m_up1)
-        self.down = nn.ModuleList(_stage(part, dtype) for part in down)
-        self.body = _stage(prior.m_body, dtype)
-        self.up = nn.ModuleList(_stage(part, dtype) for part in up)
-        self.tail = _Convolution(prior.m_tail, torch.float32)
+        self.down = nn.ModuleList(_stage(part, dtype, SIDE >> level) for level, part in enumerate(down))
+        self.body = _stage(prior.m_body, dtype, SIDE >> 3)
+        self.up = nn.ModuleList(_stage(part, dtype, SIDE >> level) for part, level in zip(up, (2, 1, 0), strict=True))
+        self.tail = _Convolution(prior.m_tail, torch.float32, SIDE)
 
     @torch.inference_mode()
     def forward(self, z: Tensor, beta: Tensor) -> Tensor:
@@ -80,8 +84,8 @@ class PackedResUNet(nn.Module):
         return picture
 
 
-def _bands(height: int) -> list[slice]:
-    return [slice(top, min(top + BAND, height)) for top in range(0, height, BAND)]
+def _bands(height: int, rows: int = BAND) -> list[slice]:
+    return [slice(top, min(top + rows, height)) for top in range(0, height, rows)]
 
 
 def _wider(band: slice, height: int) -> slice:
@@ -97,37 +101,78 @@ def _rows(convolution: "_Convolution", x: Tensor, band: slice) -> Tensor:
 
 
 class _Convolution(nn.Module):
-    """A convolution whose weights are laid out for oneDNN."""
+    """A convolution whose weights are laid out for oneDNN, for inputs of about the size that is given (its sides)."""
 
-    def __init__(self, convolution: nn.Module, dtype: torch.dtype) -> None:
+    def __init__(self, convolution: nn.Module, dtype: torch.dtype, side: int) -> None:
         super().__init__()
         assert isinstance(convolution, nn.Conv2d)
         weight = convolution.weight.detach().to(dtype).contiguous(memory_format=torch.channels_last)
         self.channels = convolution.out_channels
-        stride, padding = list(convolution.stride), list(map(int, convolution.padding))
-        self.options = (None, padding, stride, [1, 1], 1)
-        self.weight = torch.ops.mkldnn._reorder_convolution_weight(weight, padding, stride, [1, 1], 1, [])
-
-    def forward(self, x: Tensor, *, relu: bool = False) -> Tensor:
-        unary = "relu" if relu else "none"
-        return torch.ops.mkldnn._convolution_pointwise(x, self.weight, *self.options, unary, [], "")
-
-    def add_to(self, target: Tensor, x: Tensor) -> Tensor:
-        """``target += self(x)``."""
-        return torch.ops.mkldnn._convolution_pointwise_.binary(
-            target, x, self.weight, *self.options, "add", 1.0, None, [], None
+        self.stride, self.padding = list(convolution.stride), list(map(int, convolution.padding))
+        # Without the size oneDNN lays the weights out for another kernel than the one that runs, and does it again,
+        # slowly, in every call: three times slower for 512 channels where there is no AVX-512.
+        size = [1, convolution.in_channels, side, side]
+        self.weight = torch.ops.mkldnn._reorder_convolution_weight(
+            weight, self.padding, self.stride, [1, 1], 1, size
         )  # fmt: skip
 
+    def forward(self, x: Tensor, *, relu: bool = False, padding: list[int] | None = None) -> Tensor:
+        unary = "relu" if relu else "none"
+        return torch.ops.mkldnn._convolution_pointwise(x, *self._options(padding), unary, [], "")
 
-class _ResBlock(nn.Module):
-    """A residual block; its input is overwritten."""
+    def add_to(self, target: Tensor, x: Tensor, *, padding: list[int] | None = None) -> Tensor:
+        """``target += self(x)``."""
+        return torch.ops.mkldnn._convolution_pointwise_.binary(
+            target, x, *self._options(padding), "add", 1.0, None, [], None
+        )  # fmt: skip
 
-    def __init__(self, block: ResBlock, dtype: torch.dtype) -> None:
+    def _options(self, padding: list[int] | None) -> tuple:
+        return self.weight, None, padding or self.padding, self.stride, [1, 1], 1
+
+
+class _Residual(nn.Module):
+    """A residual block; its input is overwritten. The inner map of a large picture only ever exists in bands."""
+
+    def __init__(self, block: ResBlock, dtype: torch.dtype, side: int) -> None:
         super().__init__()
-        self.first, self.second = (_Convolution(block.res[index], dtype) for index in (0, 2))
+        self.first, self.second = (_Convolution(block.res[index], dtype, side) for index in (0, 2))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.second.add_to(x, self.first(x, relu=True))
+        rows = max(16, BAND_BYTES // (x[0, :, 0].numel() * x.element_size()))
+        if x.shape[-2] <= rows:
+            return self.second.add_to(x, self.first(x, relu=True))
+        for picture in x.split(1):  # a band of one picture is contiguous
+            self._in_bands(picture, _bands(x.shape[-2], rows))
+        return x
+
+    def _in_bands(self, x: Tensor, bands: list[slice]) -> None:
+        following = x[..., :0, :]
+        for band in bands:
+            first, last = band.start == 0, band.stop == x.shape[-2]
+            above = slice(max(band.start - 2, 0), band.start)
+            done = x[..., above, :].clone()
+            x[..., above, :] = following  # as it was, for the convolution looks at it again
+            following = x[..., band.stop - 2 : band.stop, :].clone()
+            missing = max(0, band.stop + 2 - x.shape[-2])
+            part = F.pad(x[..., above.start : band.stop + 2, :], (0, 0, 2 * first, missing))
+            inner = self.first(part, relu=True, padding=[0, 1])
+            x[..., above, :] = done
+            if first:
+                inner[..., :1, :] = 0
+            if last:
+                inner[..., -1:, :] = 0
+            self.second.add_to(x[..., band, :], inner, padding=[0, 1])
+
+
+class _WinogradResidual(nn.Module):
+    """A residual block of many channels; its input is overwritten."""
+
+    def __init__(self, block: ResBlock) -> None:
+        super().__init__()
+        self.first, self.second = (Winograd(block.res[index].weight.detach()) for index in (0, 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.second.add_to(x, self.first.relu(x))
 
 
 class _Transposed(nn.Module):
@@ -139,13 +184,15 @@ class _Transposed(nn.Module):
         return F.conv_transpose2d(x, self.weight, stride=2)
 
 
-def _stage(part: nn.Sequential, dtype: torch.dtype) -> nn.Sequential:
+def _stage(part: nn.Sequential, dtype: torch.dtype, side: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for layer in part:
-        if isinstance(layer, ResBlock):
-            layers.append(_ResBlock(layer, dtype))
-        elif isinstance(layer, nn.ConvTranspose2d):
+        if isinstance(layer, nn.ConvTranspose2d):
             layers.append(_Transposed(layer, dtype))
+        elif not isinstance(layer, ResBlock):
+            layers.append(_Convolution(layer, dtype, side))
+        elif dtype == torch.float32 and layer.res[0].in_channels >= WINOGRAD_CHANNELS:
+            layers.append(_WinogradResidual(layer))
         else:
-            layers.append(_Convolution(layer, dtype))
+            layers.append(_Residual(layer, dtype, side))
     return nn.Sequential(*layers)
