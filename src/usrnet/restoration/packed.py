@@ -9,13 +9,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from usrnet.device import computes
 from usrnet.model.prior import ResBlock, ResUNet, replicate
 from usrnet.model.usrnet import Unfolding
 from usrnet.restoration.winograd import Winograd
 
 
 def pack(model: nn.Module, dtype: torch.dtype) -> nn.Module | None:
-    """The unfolding with its prior packed, or None where that is not possible: another prior, or no oneDNN.
+    """The unfolding with its prior packed, or None where that is not possible: another prior, no oneDNN, or
+    no bfloat16 in it.
 
     ``dtype``: of the inner layers, float32 or bfloat16. The weights are copied: later changes are not seen.
     """
@@ -24,11 +26,13 @@ def pack(model: nn.Module, dtype: torch.dtype) -> nn.Module | None:
         return None
     if next(model.parameters()).dtype != torch.float32 or next(model.parameters()).device.type != "cpu":
         return None
+    if dtype == torch.bfloat16 and not computes("bf16", torch.device("cpu")):
+        return None
     return Unfolding(PackedResUNet(model.p, dtype), model.h).eval()
 
 
 BAND = 128  # rows
-SIDE = 256  # of the pictures that weights are laid out for; on AVX2 and AVX-512 the layout is the same for others
+LAYOUTS = 6  # of the weights of one layer that are kept: the tiles of a picture, and their bands, are few sizes
 WINOGRAD_CHANNELS = 64  # from here on fewer multiplications are worth the transforms
 BAND_BYTES = 4 * 2**20  # of a band of a residual block's inner map: it stays in the caches
 
@@ -39,12 +43,12 @@ class PackedResUNet(nn.Module):
     def __init__(self, prior: ResUNet, dtype: torch.dtype) -> None:
         super().__init__()
         self.dtype = dtype
-        self.head = _Convolution(prior.m_head, torch.float32, SIDE)
+        self.head = _Convolution(prior.m_head, torch.float32)
         down, up = (prior.m_down1, prior.m_down2, prior.m_down3), (prior.m_up3, prior.m_up2, prior.m_up1)
-        self.down = nn.ModuleList(_stage(part, dtype, SIDE >> level) for level, part in enumerate(down))
-        self.body = _stage(prior.m_body, dtype, SIDE >> 3)
-        self.up = nn.ModuleList(_stage(part, dtype, SIDE >> level) for part, level in zip(up, (2, 1, 0), strict=True))
-        self.tail = _Convolution(prior.m_tail, torch.float32, SIDE)
+        self.down = nn.ModuleList(_stage(part, dtype) for part in down)
+        self.body = _stage(prior.m_body, dtype)
+        self.up = nn.ModuleList(_stage(part, dtype) for part in up)
+        self.tail = _Convolution(prior.m_tail, torch.float32)
 
     @torch.inference_mode()
     def forward(self, z: Tensor, beta: Tensor) -> Tensor:
@@ -101,41 +105,52 @@ def _rows(convolution: "_Convolution", x: Tensor, band: slice) -> Tensor:
 
 
 class _Convolution(nn.Module):
-    """A convolution whose weights are laid out for oneDNN, for inputs of about the size that is given (its sides)."""
+    """A convolution whose weights are laid out for oneDNN, once for every size of the input."""
 
-    def __init__(self, convolution: nn.Module, dtype: torch.dtype, side: int) -> None:
+    def __init__(self, convolution: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
         assert isinstance(convolution, nn.Conv2d)
-        weight = convolution.weight.detach().to(dtype).contiguous(memory_format=torch.channels_last)
+        self.weight = convolution.weight.detach().to(dtype).contiguous(memory_format=torch.channels_last)
         self.channels = convolution.out_channels
         self.stride, self.padding = list(convolution.stride), list(map(int, convolution.padding))
-        # Without the size oneDNN lays the weights out for another kernel than the one that runs, and does it again,
-        # slowly, in every call: three times slower for 512 channels where there is no AVX-512.
-        size = [1, convolution.in_channels, side, side]
-        self.weight = torch.ops.mkldnn._reorder_convolution_weight(
-            weight, self.padding, self.stride, [1, 1], 1, size
-        )  # fmt: skip
+        self.layouts: dict[tuple[int, ...], Tensor] = {}
 
     def forward(self, x: Tensor, *, relu: bool = False, padding: list[int] | None = None) -> Tensor:
         unary = "relu" if relu else "none"
-        return torch.ops.mkldnn._convolution_pointwise(x, *self._options(padding), unary, [], "")
+        return torch.ops.mkldnn._convolution_pointwise(x, *self._options(x, padding), unary, [], "")
 
     def add_to(self, target: Tensor, x: Tensor, *, padding: list[int] | None = None) -> Tensor:
         """``target += self(x)``."""
         return torch.ops.mkldnn._convolution_pointwise_.binary(
-            target, x, *self._options(padding), "add", 1.0, None, [], None
+            target, x, *self._options(x, padding), "add", 1.0, None, [], None
         )  # fmt: skip
 
-    def _options(self, padding: list[int] | None) -> tuple:
-        return self.weight, None, padding or self.padding, self.stride, [1, 1], 1
+    def _options(self, x: Tensor, padding: list[int] | None) -> tuple:
+        padding = padding or self.padding
+        return self._layout(x, padding), None, padding, self.stride, [1, 1], 1
+
+    def _layout(self, x: Tensor, padding: list[int]) -> Tensor:
+        """The weights as the kernel wants them that oneDNN takes for this size.
+
+        In another layout they are laid out again in every call, slowly: 100 ms for 512 channels without AVX-512.
+        """
+        key = (*x.shape, *padding)
+        layout = self.layouts.get(key)
+        if layout is None:
+            layout = torch.ops.mkldnn._reorder_convolution_weight(
+                self.weight, padding, self.stride, [1, 1], 1, list(x.shape)
+            )
+            # Another thread may do the same at the same time: the result is the same, and a dict stays whole.
+            self.layouts = dict([*self.layouts.items(), (key, layout)][-LAYOUTS:])
+        return layout
 
 
 class _Residual(nn.Module):
     """A residual block; its input is overwritten. The inner map of a large picture only ever exists in bands."""
 
-    def __init__(self, block: ResBlock, dtype: torch.dtype, side: int) -> None:
+    def __init__(self, block: ResBlock, dtype: torch.dtype) -> None:
         super().__init__()
-        self.first, self.second = (_Convolution(block.res[index], dtype, side) for index in (0, 2))
+        self.first, self.second = (_Convolution(block.res[index], dtype) for index in (0, 2))
 
     def forward(self, x: Tensor) -> Tensor:
         rows = max(16, BAND_BYTES // (x[0, :, 0].numel() * x.element_size()))
@@ -184,15 +199,15 @@ class _Transposed(nn.Module):
         return F.conv_transpose2d(x, self.weight, stride=2)
 
 
-def _stage(part: nn.Sequential, dtype: torch.dtype, side: int) -> nn.Sequential:
+def _stage(part: nn.Sequential, dtype: torch.dtype) -> nn.Sequential:
     layers: list[nn.Module] = []
     for layer in part:
         if isinstance(layer, nn.ConvTranspose2d):
             layers.append(_Transposed(layer, dtype))
         elif not isinstance(layer, ResBlock):
-            layers.append(_Convolution(layer, dtype, side))
+            layers.append(_Convolution(layer, dtype))
         elif dtype == torch.float32 and layer.res[0].in_channels >= WINOGRAD_CHANNELS:
             layers.append(_WinogradResidual(layer))
         else:
-            layers.append(_Residual(layer, dtype, side))
+            layers.append(_Residual(layer, dtype))
     return nn.Sequential(*layers)

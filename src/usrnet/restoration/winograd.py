@@ -1,9 +1,9 @@
 """Winograd's convolution ``y = Aᵀ [(G g Gᵀ) ⊙ (Bᵀ d B)] A``: 3×3 taps on 4×4 pixels with 36 multiplications, not 144.
 
-Lavin & Gray, "Fast algorithms for convolutional neural networks", arXiv 1509.09308. ``d`` is a 6×6 piece of the input,
-``g`` the taps, and ⊙, summed over the input channels, is one matrix product for each of the 36 positions. The
-polynomials behind it are evaluated at 0, ±1/√2, ±√2 and ∞ (after Barabasz et al., ACM TOMS 46(4), 2020): half of the
-rounding error of the usual 0, ±1, ±2, ∞, and twice that of a plain convolution in float32.
+Lavin & Gray, "Fast algorithms for convolutional neural networks", arXiv 1509.09308. ``d`` is a 6×6 piece of the
+input, ``g`` the taps; ⊙, summed over the input channels, is one matrix product for each of the 36 positions. The
+polynomials behind it are evaluated at 0, ±1/√2, ±√2 and ∞: half of the rounding error of the usual 0, ±1, ±2 and ∞,
+and twice that of a plain convolution in float32.
 """
 
 from collections.abc import Iterator
