@@ -33,7 +33,7 @@ def pack(model: nn.Module, dtype: torch.dtype) -> nn.Module | None:
 
 BAND = 128  # rows
 LAYOUTS = 6  # of the weights of one layer that are kept: the tiles of a picture, and their bands, are few sizes
-WINOGRAD_CHANNELS = 64  # from here on fewer multiplications are worth the transforms
+WINOGRAD_CHANNELS = 128  # from here on fewer multiplications are worth the transforms
 BAND_BYTES = 4 * 2**20  # of a band of a residual block's inner map: it stays in the caches
 
 
