@@ -1,8 +1,10 @@
 """The prior prepared for inference on a CPU: the same function as ``ResUNet``, several times faster.
 
-Weights are converted and laid out for oneDNN once instead of in every call, and ReLU and the sum of a residual block
-are done inside the convolution that comes before. The inner layers may be bfloat16; head, tail and the outermost sum
-stay float32, where rounding costs most (measured in docs/speed.md).
+Weights are converted and laid out for oneDNN once for every size of picture instead of in every call, and ReLU and the
+sum of a residual block are done inside the convolution that comes before. Wide float32 layers use Winograd's
+convolution, which has a quarter of the multiplications. Which code runs follows from the number of channels, the type
+and the size alone, so that equal pictures give equal bytes. The inner layers may be bfloat16; head, tail and the
+outermost sum stay float32, where rounding costs most (measured in docs/speed.md).
 """
 
 import torch
@@ -71,6 +73,8 @@ class PackedResUNet(nn.Module):
 
     def _features(self, inputs: Tensor) -> Tensor:
         """The head in the type of the inner layers."""
+        if self.dtype == torch.float32:
+            return self.head(inputs)
         shape = (inputs.shape[0], self.head.channels, *inputs.shape[-2:])
         x = torch.empty(shape, dtype=self.dtype, memory_format=torch.channels_last)
         for band in _bands(inputs.shape[-2]):
