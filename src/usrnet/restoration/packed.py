@@ -1,10 +1,10 @@
 """The prior prepared for inference on a CPU: the same function as ``ResUNet``, several times faster.
 
-Weights are converted and laid out for oneDNN once for every size of picture instead of in every call, and ReLU and the
-sum of a residual block are done inside the convolution that comes before. Wide float32 layers use Winograd's
-convolution, which has a quarter of the multiplications. Which code runs follows from the number of channels, the type
-and the size alone, so that equal pictures give equal bytes. The inner layers may be bfloat16; head, tail and the
-outermost sum stay float32, where rounding costs most (measured in docs/speed.md).
+Weights are converted and laid out for oneDNN once for every size of picture instead of in every call, and ReLU and
+the sum of a residual block are done inside the convolution that comes before. Wide float32 layers use Winograd's
+convolution, which has a quarter of the multiplications. Which code runs follows from the number of channels, the
+type and the size alone, so that equal pictures give equal bytes. The inner layers may be bfloat16; head, tail and
+the outermost sum stay float32, where rounding costs most (measured in docs/speed.md).
 """
 
 import torch
