@@ -1,5 +1,7 @@
 """The packed prior is the same function as the prior it was made from."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -41,6 +43,7 @@ def test_same_result_and_untouched_input(model, shape, dtype, tolerance):
 def test_what_cannot_be_packed():
     assert pack(usrnet.load("tv"), torch.float32) is None
     assert pack(USRNet(TINY).double(), torch.float32) is None
+    assert pack(USRNet(replace(TINY, carry=True)), torch.float32) is None
     assert pack(torch.nn.Conv2d(3, 3, 3), torch.float32) is None
 
 

@@ -21,6 +21,8 @@ def pack(model: nn.Module, dtype: torch.dtype) -> nn.Module | None:
     able = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
     if not (able and isinstance(model, Unfolding) and isinstance(model.p, ResUNet)):
         return None
+    if model.p.m_carry is not None:  # the packed prior carries nothing from one iteration to the next
+        return None
     if next(model.parameters()).dtype != torch.float32 or next(model.parameters()).device.type != "cpu":
         return None
     return Unfolding(PackedResUNet(model.p, dtype), model.h).eval()
