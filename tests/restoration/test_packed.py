@@ -40,10 +40,29 @@ def test_same_result_and_untouched_input(model, shape, dtype, tolerance):
         assert rms < tolerance / 5
 
 
+@pytest.mark.parametrize("shape", [(2, 24, 40), (1, 13, 17)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 0.03)])
+def test_features_carried_from_iteration_to_iteration(model, shape, dtype, tolerance):
+    if dtype == torch.bfloat16 and not computes("bf16", torch.device("cpu")):
+        pytest.skip("this processor has no bfloat16")
+    torch.manual_seed(0)
+    carrying = USRNet(replace(TINY, carry=True)).eval()
+    carrying.load_state_dict(model.state_dict(), strict=False)
+    carrying.get_parameter("p.m_carry.weight").data.mul_(0.5)
+    packed = pack(carrying, dtype)
+    assert packed is not None
+    n, height, width = shape
+    y, sigma = torch.rand(n, 3, height, width), torch.full((n, 1, 1, 1), 0.05)
+    arguments = y, torch.full((1, 1, 5, 5), 0.04), 2, sigma
+    with torch.inference_mode():
+        expected = carrying(*arguments)
+        assert (packed(*arguments) - expected).square().mean().sqrt() < tolerance
+        assert (model(*arguments) - expected).square().mean().sqrt() > 0.1
+
+
 def test_what_cannot_be_packed():
     assert pack(usrnet.load("tv"), torch.float32) is None
     assert pack(USRNet(TINY).double(), torch.float32) is None
-    assert pack(USRNet(replace(TINY, carry=True)), torch.float32) is None
     assert pack(torch.nn.Conv2d(3, 3, 3), torch.float32) is None
 
 
