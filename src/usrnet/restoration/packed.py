@@ -82,8 +82,8 @@ class PackedResUNet(nn.Module):
             return outer
         return carry.add_to(outer, carried) if carried.dtype == outer.dtype else outer.add_(carry(carried))
 
-    # Without carried features, the widest maps in float32 would be most of the memory, so they only ever exist in bands of rows; the outer sum
-    # takes the head once more, a hundredth of the arithmetic.
+    # Where nothing is carried, the widest maps in float32 would be most of the memory, so they only ever exist in
+    # bands of rows; the outer sum takes the head once more, a hundredth of the arithmetic.
 
     def _features(self, inputs: Tensor) -> Tensor:
         """The head in the type of the inner layers."""
