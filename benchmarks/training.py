@@ -3,8 +3,8 @@
     python benchmarks/training.py --photos FOLDER [--pairs 7]
 
 Synthesis: batches as the trainer makes them, against one sample after the other with `scipy.ndimage.convolve`, as the
-published code worked. Step: the tiny model's training step in bfloat16 and channels-last, as the trainer runs it on a
-processor, against float32 in the default memory layout, on the same batch.
+published code worked. Step: the tiny model's training step as the trainer runs it here, channels-last and
+in bfloat16 where that is native, against float32 in the default memory layout, on the same batch.
 """
 
 import argparse
@@ -18,11 +18,12 @@ from scipy.ndimage import convolve
 from torch.nn import functional as F
 
 from usrnet import kernels
+from usrnet.device import multiplies_bf16
 from usrnet.io import read_rgb
 from usrnet.model import USRNet
 from usrnet.train.config import read_config
+from usrnet.train.initialise import start_as_identity
 from usrnet.train.photos import list_photos, open_photos
-from usrnet.train.start import start_as_identity
 from usrnet.train.synthesis import Batch, Synthesis
 
 
@@ -48,9 +49,10 @@ def step_of(batch: Batch, *, fast: bool) -> Callable[[], None]:
     if fast:
         model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     optimiser = torch.optim.Adam(model.parameters(), 1e-4, foreach=True)
+    native = multiplies_bf16(torch.device("cpu"))
 
     def step() -> None:
-        with torch.autocast("cpu", torch.bfloat16, enabled=fast):
+        with torch.autocast("cpu", torch.bfloat16, enabled=fast and native):
             restored = model(batch.y, batch.kernel, batch.scale, batch.sigma)
         F.l1_loss(restored, batch.sharp).backward()
         optimiser.step()
@@ -84,11 +86,11 @@ def main() -> None:
     parser.add_argument("--step-batch", type=int, default=16, help="of the training step (default: 16)")
     arguments = parser.parse_args()
     folders = f"data.folders=['{arguments.photos}']"
-    config = read_config("usrnet-tiny", [folders, "run.output=unused", f"data.batch={arguments.batch}"])
+    config = read_config("kair-usrnet-tiny", [folders, "run.output=unused", f"data.batch={arguments.batch}"])
     patch, batch, scale = config.data.patch, config.data.batch, 2
     listing = list_photos(config.data.folders, patch)
     opened = open_photos(listing, torch.device("cpu"), resident=True, workers=0)
-    synthesis = Synthesis(config, opened, listing.weights, torch.device("cpu"))
+    synthesis = Synthesis(config, opened, listing.shares("pixels"), torch.device("cpu"))
     loaded = [read_rgb(path) for path in listing.files[:50]]
     rng = np.random.default_rng(0)
     batches = synthesis.batches(range(10**6), range(1), batch)

@@ -1,14 +1,17 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from tolerances import TOLERANCE
 from usrnet.errors import UsrnetError
 from usrnet.model import CONFIGS, Config, USRNet, total_variation
+from usrnet.model.reference import published_form
 
 FORWARD = ["s1", "s2", "s3", "s3_large_kernel", "s4", "s4_bicubic_kernel", "s4_gan"]
 
@@ -56,6 +59,23 @@ def test_state_dict_is_the_published_one(shared, name, file, count):
 
 
 SMALL = Config(n_iter=2, channels=(4, 4, 4, 4), blocks=1, hidden=4)
+
+
+def test_features_carried_from_iteration_to_iteration():
+    torch.manual_seed(0)
+    plain = USRNet(replace(SMALL, n_iter=3))
+    carrying = USRNet(replace(SMALL, n_iter=3, carry=True))
+    extra = carrying.load_state_dict(plain.state_dict(), strict=False)
+    assert extra.missing_keys == ["p.m_carry.weight"]
+    arguments = torch.rand(2, 3, 7, 9), torch.full((1, 1, 3, 3), 1 / 9), 2, torch.full((2, 1, 1, 1), 0.05)
+    with torch.inference_mode():
+        first, *others = zip(plain.iterate(*arguments), carrying.iterate(*arguments), strict=True)
+        assert all(torch.equal(a, b) for a, b in zip(*first, strict=True))  # nothing is there yet to be carried
+        for (_, a), (_, b) in others:
+            assert (a - b).abs().max() > 1e-3
+        assert torch.allclose(published_form(carrying, *arguments), carrying(*arguments), atol=1e-4)
+        nn.init.zeros_(carrying.get_parameter("p.m_carry.weight"))
+        assert torch.equal(plain(*arguments), carrying(*arguments))
 
 
 @settings(max_examples=25, deadline=None)

@@ -3,22 +3,49 @@ import pytest
 from usrnet.errors import UsrnetError
 from usrnet.model import CONFIGS
 from usrnet.train.config import read_config, recipes, validate
+from usrnet.train.loop import learning_rate
+
+FOLDERS = "data.folders=['photos']"
 
 
-@pytest.mark.parametrize("name", ["usrnet", "usrnet-tiny", "default"])
-def test_recipes_are_valid(name):
-    config = read_config(name)
+@pytest.mark.parametrize("name", ["usrnet", "kair-usrnet-tiny", "default"])
+def test_recipes_are_valid_once_the_photos_are_named(name):
+    config = read_config(name, [FOLDERS])
     assert name in recipes()
     assert config.model.sizes() == CONFIGS["usrnet" if name == "usrnet" else "usrnet-tiny"]
+    with pytest.raises(UsrnetError, match=r"^\S+: data.folders is missing: name the folders of your photos, as in"):
+        read_config(name)
+    with pytest.raises(UsrnetError, match=r"data.folders is missing"):
+        read_config(name, ["data.folders=[]"])
 
 
-def test_the_published_recipe():
-    config = read_config("usrnet-tiny")
-    assert (config.data.patch, config.data.batch) == (96, 48)
-    assert config.optimiser.name == "adam"
-    assert config.optimiser.lr == 1e-4
-    assert config.schedule.halve_every == 40_000
-    assert config.degradation.noise == (0, 25)
+def rates(config):
+    return [
+        learning_rate(config.schedule, step, config.optimiser.lr) for step in range(0, config.schedule.steps, 100)
+    ]
+
+
+def test_the_training_of_the_published_code():
+    config = read_config("kair-usrnet-tiny", [FOLDERS])
+    assert (config.data.patch, config.data.batch, config.data.draw) == (96, 48, "photos")
+    assert (config.optimiser.name, config.optimiser.lr) == ("adam", 1e-4)
+    assert (config.optimiser.clip, config.optimiser.ema, config.optimiser.weight_decay) == (None, 0, 0)
+    assert config.objective.terms() == {"l1": 1}
+    assert (config.degradation.noise, config.degradation.whole_noise) == ((0, 24), True)
+    assert (config.degradation.truncated, config.degradation.rounded) == (1, 0)
+    rate = rates(config)
+    assert [rate[step // 100] for step in (0, 99_900, 100_000, 399_900, 400_000)] == [
+        1e-4, 1e-4, 5e-5, 1.25e-5, 6.25e-6,
+    ]  # fmt: skip
+
+
+def test_the_training_of_the_paper():
+    config = read_config("usrnet", [FOLDERS])
+    assert (config.data.batch, config.schedule.halve_every) == (128, 40_000)
+    rate = rates(config)
+    assert rate[399:401] == [1e-4, 5e-5]
+    assert rate[-1] == pytest.approx(3e-6, rel=0.05)
+    assert min(rate) >= 3e-6
 
 
 def test_a_file_with_overrides(tmp_path):
@@ -47,14 +74,30 @@ def test_a_file_with_overrides(tmp_path):
         ("data.patch=12", ["data.patch = 12", "kernels.size"]),
         ("data.micro=5", ["data.micro = 5"]),
         ("kernels.motion=-1", ["kernels.motion = -1"]),
+        ("kernels.size=24", ["kernels: size = 24 is even", "odd"]),
+        ("kernels.variances=[3,1]", ["variances = [3.0, 1.0]", "smaller one first"]),
+        ("objective.l1=-1", ["objective.l1 = -1", "greater than or equal to 0"]),
+        ("objective.l1=0", ["objective: all weights are 0"]),
+        ("objective.vgg=1", ["objective.vgg is not a key", "l1, l2, charbonnier"]),
+        ("optimiser.loss=l1", ["optimiser.loss is not a key"]),
+        ("schedule.lr_min=0.1", ["schedule.lr_min = 0.1", "optimiser.lr = 0.0001"]),
+        ("run.precision=fp8", ["run.precision = 'fp8'", "auto"]),
         ("model.architecture=resnet", ["resnet", "usrnet-tiny"]),
         ("schedule", ["section.key=value"]),
     ],
 )
 def test_a_wrong_key_is_named_with_what_is_allowed(override, words):
     with pytest.raises(UsrnetError) as error:
-        read_config("usrnet-tiny", [override])
+        read_config("kair-usrnet-tiny", [FOLDERS, override])
     assert all(word in str(error.value) for word in words), error.value
+
+
+@pytest.mark.parametrize(("scales", "needed"), [("[4]", 19), ("[2, 3]", 13)])
+def test_kernels_of_bicubic_need_room(scales, needed):
+    settings = [FOLDERS, "kernels.bicubic=0.1", f"degradation.scales={scales}"]
+    assert read_config("default", [*settings, f"kernels.size={needed}"]).kernels.size == needed
+    with pytest.raises(UsrnetError, match=rf"kernels.size = {needed - 2} is too small .* need {needed}"):
+        read_config("default", [*settings, f"kernels.size={needed - 2}"])
 
 
 def test_missing_and_broken_files(tmp_path):

@@ -13,12 +13,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from lightning_fabric import Fabric
 
 import usrnet
+from usrnet.device import multiplies_bf16
 from usrnet.errors import UsrnetError
-from usrnet.train import train
-from usrnet.train.config import Schedule, validate
+from usrnet.train import loop, train
+from usrnet.train.config import Optimiser, Run, Schedule, validate
 from usrnet.train.loop import learning_rate
+from usrnet.train.optimisers import make_optimiser
 
 SECTION = """
 import json, sys
@@ -208,9 +211,12 @@ def test_fine_tuning_starts_from_weights(tree, tmp_path):
     tree["run"]["output"] = str(tmp_path / "tuned")
     tree["schedule"] = {"steps": 1}
     tree["optimiser"]["lr"] = 1e-12
+    tree["model"]["carry"] = True  # what the start lacks is added, as zeros
     tuned = usrnet.load(train(validate(tree, "test")) / "last.safetensors").state_dict()
-    for name, tensor in usrnet.load(first / "best.safetensors").state_dict().items():
+    before = usrnet.load(first / "best.safetensors").state_dict()
+    for name, tensor in before.items():
         assert torch.allclose(tensor, tuned[name], atol=1e-6), name
+    assert tuned.keys() - before.keys() == {"p.m_carry.weight"}
     tree["model"] |= {"hidden": 16}
     tree["run"]["output"] = str(tmp_path / "other")
     with pytest.raises(UsrnetError, match="other sizes"):
@@ -220,10 +226,17 @@ def test_fine_tuning_starts_from_weights(tree, tmp_path):
 def test_learning_rates():
     def curve(**options):
         schedule = Schedule(**options)
-        return [learning_rate(schedule, step) for step in range(schedule.steps)]
+        return [learning_rate(schedule, step, 1.0) for step in range(schedule.steps)]
 
     halving = curve(kind="halving", steps=100, halve_every=30)
     assert (halving[29], halving[30], halving[99]) == (1, 0.5, 0.125)
+    assert curve(kind="halving", steps=100, halve_every=30, lr_min=0.2)[-1] == 0.2
+    milestones = curve(kind="halving", steps=100, halve_at=[20, 50])
+    assert [milestones[step] for step in (19, 20, 49, 50, 99)] == [1, 0.5, 0.5, 0.25, 0.25]
+    for kind in ("halving", "cosine", "trapezoid"):
+        lowest = curve(kind=kind, steps=1000, halve_every=100, lr_min=0.01, warmup=500)
+        assert min(lowest) >= 0.01
+        assert lowest[-1] == pytest.approx(0.01, rel=0.2)
     cosine = curve(kind="cosine", steps=100, warmup=10)
     assert cosine[0] == pytest.approx(0.1, rel=0.01)
     assert cosine[50] == pytest.approx(0.5)
@@ -231,6 +244,76 @@ def test_learning_rates():
     trapezoid = curve(kind="trapezoid", steps=100, decay=0.2)
     assert trapezoid[80] == pytest.approx(1)
     assert trapezoid[90] == pytest.approx(0.5)
+
+
+def test_a_request_to_stop_that_reaches_one_process_of_two(tree):
+    tree["schedule"]["steps"] = 10_000
+    tree["run"]["checkpoint_every"] = 10_000
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
+    process = start(tree, launcher=launcher)
+    folder = Path(tree["run"]["output"])
+    wait_for(process, folder, 2)
+    children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True)
+    os.kill(int(children.stdout.split()[-1]), signal.SIGTERM)
+    assert "stopped at step" in finish(process)
+    (kept,) = (folder / "checkpoints").iterdir()
+    assert int(kept.stem.removeprefix("step-")) == max(losses(folder))
+
+
+def test_the_state_of_the_optimiser_is_loaded_where_the_weights_are(tree, monkeypatch):
+    """Loaded before Fabric moves the weights to a GPU, it would stay on the CPU."""
+    train(validate(tree, "test"))
+    order = []
+    setup, load = Fabric.setup, torch.optim.Optimizer.load_state_dict
+    monkeypatch.setattr(Fabric, "setup", lambda *args: order.append("setup") or setup(*args))
+    monkeypatch.setattr(torch.optim.Optimizer, "load_state_dict", lambda *args: order.append("load") or load(*args))
+    tree["schedule"]["steps"] += 1
+    train(validate(tree, "test"), resume=True)
+    assert order == ["setup", "load"]
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("optimiser", ["adam", "muon"])
+def test_resuming_on_a_gpu(tree, optimiser):
+    tree["run"]["accelerator"] = "cuda"
+    tree["optimiser"]["name"] = optimiser
+    folder = train(validate(tree, "test"))
+    tree["schedule"]["steps"] += 2
+    train(validate(tree, "test"), resume=True)
+    assert max(losses(folder)) == tree["schedule"]["steps"]
+
+
+def test_a_folder_that_cannot_be_written_is_refused_before_the_work(tree, tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    tree["run"]["output"] = str(tmp_path / "file" / "run")
+    tree["data"]["folders"] = [str(tmp_path / "not looked at yet")]
+    with pytest.raises(UsrnetError, match=r"^run\.output = '.*' cannot be written \(.*\): choose another$"):
+        train(validate(tree, "test"))
+
+
+def test_precision_asks_the_hardware(monkeypatch):
+    cpu = torch.device("cpu")
+
+    def uses_bf16(precision):
+        return loop.uses_bf16(Run(output="unused", precision=precision), cpu)
+
+    assert uses_bf16("auto") == multiplies_bf16(cpu)
+    assert not uses_bf16("fp32")
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", "AVX2")
+    assert not uses_bf16("auto")
+    with pytest.raises(UsrnetError, match=r"^run\.precision: .*'bf16' cannot be had on this processor \(cpu\)"):
+        uses_bf16("bf16")
+
+
+def test_weight_decay_of_muon():
+    layer = torch.nn.ModuleDict({"p": torch.nn.Conv2d(4, 4, 3)})
+    optimiser = make_optimiser(layer, Optimiser(name="muon", lr=0.1, weight_decay=0.5))
+    before = {name: parameter.detach().clone() for name, parameter in layer.named_parameters()}
+    for parameter in layer.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    optimiser.step()
+    for name, parameter in layer.named_parameters():
+        assert torch.allclose(parameter, before[name] * (1 - 0.1 * 0.5)), name
 
 
 def test_the_batch_must_be_shared_evenly(tree):

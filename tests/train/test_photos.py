@@ -11,7 +11,7 @@ CPU = torch.device("cpu")
 
 
 def draws(listing, count):
-    return [Draw.random(np.random.default_rng(step), 5, listing.weights) for step in range(count)]
+    return [Draw.random(np.random.default_rng(step), 5, listing.shares("pixels")) for step in range(count)]
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -78,7 +78,8 @@ def test_held_out_photos_are_not_trained_on(photo_folder):
     assert len(held_out.files) == 3
     assert len(rest.files) == 9
     assert not set(held_out.files) & set(rest.files)
-    assert rest.weights.sum() == pytest.approx(1)
+    assert rest.shares("pixels").sum() == pytest.approx(1)
+    assert set(rest.shares("photos")) == {1 / 9}
 
 
 def test_what_fits_is_resident(photo_folder):

@@ -5,6 +5,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -84,6 +85,7 @@ def test_official_file_is_recognised(shared: Path) -> None:
         SMALL,
         Config(n_iter=1, channels=(4, 4, 4, 4), blocks=3, hidden=2),
         Config(n_iter=9, channels=(8, 2, 6, 4), blocks=2, hidden=3),
+        replace(SMALL, carry=True),
     ],
 )
 def test_architecture_is_read_from_the_shapes(tmp_path: Path, config: Config, suffix: str) -> None:
@@ -456,6 +458,13 @@ def test_tensors_that_share_memory_can_be_saved(tmp_path: Path, weights: Weights
     weights["p.m_tail.weight"] = torch.randn(3, 3, 2, 3).permute(0, 2, 1, 3)
     file = convert(write(weights, tmp_path / "w.pth"), tmp_path / "w.safetensors")
     assert_equal(load(file), dict(weights))
+
+
+def test_weights_that_the_published_code_cannot_load_say_so(tmp_path: Path, weights: Weights) -> None:
+    ours = describe(write(USRNet(replace(SMALL, carry=True)).state_dict(), tmp_path / "ours.safetensors"))
+    published = describe(write(weights, tmp_path / "published.safetensors"))
+    assert "not in the published code" in ours.architecture
+    assert "published code" not in published.architecture
 
 
 def test_description_of_a_model_in_memory() -> None:

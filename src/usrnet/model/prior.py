@@ -21,9 +21,12 @@ class ResUNet(nn.Module):
 
     The noise level enters as a fourth, constant channel. ``channels`` are the widths of the four resolutions,
     ``blocks`` the residual blocks on each. Module names are those of the published weight files.
+
+    With ``carry`` the widest features of one iteration reach the next: a 3×3 convolution of them is added to what
+    the head gives. The published network has no such thing, and with weights of zero there it is the published one.
     """
 
-    def __init__(self, channels: tuple[int, int, int, int], blocks: int) -> None:
+    def __init__(self, channels: tuple[int, int, int, int], blocks: int, *, carry: bool = False) -> None:
         super().__init__()
         c1, c2, c3, c4 = channels
         self.m_head = _conv3(4, c1)
@@ -35,20 +38,32 @@ class ResUNet(nn.Module):
         self.m_up2 = _up(c3, c2, blocks)
         self.m_up1 = _up(c2, c1, blocks)
         self.m_tail = _conv3(c1, 3)
+        self.m_carry = _conv3(c1, c1) if carry else None
 
     def forward(self, z: Tensor, beta: Tensor) -> Tensor:
         """``z``: N×3×H×W of any size; ``beta``: N×1×1×1 or a map N×1×H×W, on the scale of ``z`` → N×3×H×W."""
+        return self.remember(z, beta, None)[0]
+
+    def remember(self, z: Tensor, beta: Tensor, carried: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """One iteration of several: as ``forward``, with what the last one carried; returns what to carry on.
+
+        ``carried`` is None in the first iteration, and always for a prior that carries nothing.
+        """
         height, width = z.shape[-2:]
         x = torch.cat((z, beta.expand(-1, 1, height, width)), dim=1)
         x = replicate(x, -height % 8, -width % 8)
         x1 = _exactly(self.m_head, x)
+        if self.m_carry is not None and carried is not None:
+            x1 = x1 + _exactly(self.m_carry, carried)
         x2 = self.m_down1(x1)
         x3 = self.m_down2(x2)
         x4 = self.m_down3(x3)
         x = self.m_up3(self.m_body(x4) + x4)
         x = self.m_up2(x + x3)
         x = self.m_up1(x + x2)
-        return _exactly(self.m_tail, x + x1)[..., :height, :width]
+        features = x + x1
+        picture = _exactly(self.m_tail, features)[..., :height, :width]
+        return picture, None if self.m_carry is None else features
 
 
 class TotalVariation(nn.Module):

@@ -6,6 +6,7 @@ What the speed is measured against, and what the tests compare with.
 import torch
 from torch import Tensor
 
+from usrnet.model.prior import ResUNet
 from usrnet.model.usrnet import USRNet
 
 
@@ -27,9 +28,11 @@ def published_form(model: USRNet, y: Tensor, kernel: Tensor, scale: int, sigma: 
     back = otf.conj() * torch.fft.fft2(filled)
     alphas, betas = model.h(sigma, scale)
     x = torch.nn.functional.interpolate(y, scale_factor=scale, mode="nearest")
+    assert isinstance(model.p, ResUNet)
+    carried = None
     for alpha, beta in zip(alphas, betas, strict=True):
         d = back + torch.fft.fft2(alpha * x)
         inverse = blocks_mean(otf * d) / (blocks_mean(power.to(d.dtype)) + alpha)
         z = torch.fft.ifft2((d - otf.conj() * inverse.repeat(1, 1, scale, scale)) / alpha).real
-        x = model.p(z, beta)
+        x, carried = model.p.remember(z, beta, carried)
     return x

@@ -20,7 +20,8 @@ from usrnet.model.prior import ResUNet, TotalVariation
 class Unfolding(nn.Module):
     """The unfolded iterations with any prior ``P(z, β)`` and any schedule ``H(σ, s)``.
 
-    ``prior``: called with N×C×H×W and N×1×1×1, returns N×C×H×W.
+    ``prior``: called with N×C×H×W and N×1×1×1, returns N×C×H×W. One that carries features from iteration to
+    iteration has a method ``remember`` that also takes and returns them.
     ``hyper``: called with σ (N×1×1×1) and s, returns α and β, each K×N×1×1×1.
     """
 
@@ -52,20 +53,30 @@ class Unfolding(nn.Module):
             alphas, betas = self.h(sigma.expand(y.shape[0], -1, -1, -1), scale)
             step = DataStep(y, kernel, scale)
         x = y.repeat_interleave(scale, dim=-2).repeat_interleave(scale, dim=-1)
+        remember = getattr(self.p, "remember", None)
+        carried = None
         for alpha, beta in zip(alphas, betas, strict=True):
             z = step(x, alpha)
-            x = self.p(z, beta).to(y.dtype)
+            if remember is None:
+                x = self.p(z, beta).to(y.dtype)
+            else:
+                x, carried = remember(z, beta, carried)
+                x = x.to(y.dtype)
             yield z, x
 
 
 @dataclass(frozen=True)
 class Config:
-    """The sizes of a USRNet: iterations K, widths of the prior, residual blocks per level, hidden units of H."""
+    """The sizes of a USRNet: iterations K, widths of the prior, residual blocks per level, hidden units of H.
+
+    ``carry``: whether features go from one iteration to the next, which the published network does not have.
+    """
 
     n_iter: int
     channels: tuple[int, int, int, int]
     blocks: int
     hidden: int
+    carry: bool = False
 
 
 FULL = Config(n_iter=8, channels=(64, 128, 256, 512), blocks=2, hidden=64)
@@ -75,10 +86,11 @@ CONFIGS = {"usrnet": FULL, "usrgan": FULL, "usrnet-tiny": TINY, "usrgan-tiny": T
 
 
 class USRNet(Unfolding):
-    """The published network: ``Unfolding`` with a ``ResUNet`` and a ``HyPaNet`` of the sizes in ``config``."""
+    """The network: ``Unfolding`` with a ``ResUNet`` and a ``HyPaNet`` of the sizes in ``config``."""
 
     def __init__(self, config: Config = TINY) -> None:
-        super().__init__(ResUNet(config.channels, config.blocks), HyPaNet(config.n_iter, config.hidden))
+        prior = ResUNet(config.channels, config.blocks, carry=config.carry)
+        super().__init__(prior, HyPaNet(config.n_iter, config.hidden))
         self.config = config
 
 

@@ -40,7 +40,10 @@ BAND_BYTES = 4 * 2**20  # of a band of a residual block's inner map: it stays in
 
 
 class PackedResUNet(nn.Module):
-    """``ResUNet`` without gradients, float32 in and out; called with the same arguments."""
+    """``ResUNet`` without gradients, float32 in and out; called with the same arguments.
+
+    What is carried from one iteration to the next has the type of the inner layers.
+    """
 
     def __init__(self, prior: ResUNet, dtype: torch.dtype) -> None:
         super().__init__()
@@ -51,14 +54,28 @@ class PackedResUNet(nn.Module):
         self.body = _stage(prior.m_body, dtype)
         self.up = nn.ModuleList(_stage(part, dtype) for part in up)
         self.tail = _Convolution(prior.m_tail, torch.float32)
+        self.carry = None if prior.m_carry is None else _Convolution(prior.m_carry, dtype)
 
-    @torch.inference_mode()
     def forward(self, z: Tensor, beta: Tensor) -> Tensor:
         """``z``: N×3×H×W of any size; ``beta``: N×1×1×1 or a map N×1×H×W → N×3×H×W."""
+        return self.remember(z, beta, None)[0]
+
+    @torch.inference_mode()
+    def remember(self, z: Tensor, beta: Tensor, carried: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """As ``ResUNet.remember``; what is carried is overwritten."""
         height, width = z.shape[-2:]
         inputs = replicate(torch.cat((z, beta.expand(-1, 1, height, width)), dim=1), -height % 8, -width % 8)
         inputs = inputs.contiguous(memory_format=torch.channels_last)
-        x = self._features(inputs)
+        if self.carry is None:
+            picture = self._picture(inputs, self._inner(self._features(inputs)))
+        else:
+            outer = self._remembered(inputs, carried, self.carry)
+            outer.add_(self._inner(outer.to(self.dtype, copy=True)))
+            picture, carried = self.tail(outer), outer.to(self.dtype)
+        return picture[..., :height, :width], carried
+
+    def _inner(self, x: Tensor) -> Tensor:
+        """Everything between the head and the outermost sum; ``x`` is overwritten."""
         skips = []
         for stage in self.down:
             x = stage(x)
@@ -66,10 +83,17 @@ class PackedResUNet(nn.Module):
         x = self.body(x)
         for stage in self.up:
             x = stage(x.add_(skips.pop()))
-        return self._picture(inputs, x)[..., :height, :width]
+        return x
 
-    # The widest maps in float32 would be most of the memory, so they only ever exist in bands of rows; the outer sum
-    # takes the head once more, a hundredth of the arithmetic.
+    def _remembered(self, inputs: Tensor, carried: Tensor | None, carry: "_Convolution") -> Tensor:
+        """The head, and what the last iteration carried."""
+        outer = self.head(inputs)
+        if carried is None:
+            return outer
+        return carry.add_to(outer, carried) if carried.dtype == outer.dtype else outer.add_(carry(carried))
+
+    # Where nothing is carried, the widest maps in float32 would be most of the memory, so they only ever exist in
+    # bands of rows; the outer sum takes the head once more, a hundredth of the arithmetic.
 
     def _features(self, inputs: Tensor) -> Tensor:
         """The head in the type of the inner layers."""

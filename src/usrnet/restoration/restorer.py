@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from usrnet import io as pictures
 from usrnet.device import REDUCED, choose_device, choose_precision, free_memory, is_out_of_memory
 from usrnet.errors import PictureError, UsrnetError
+from usrnet.model import Config
 from usrnet.restoration.borders import extend, extended_length, extrapolate
 from usrnet.restoration.observation import DEFAULT_NOISE_LEVEL, Observation, observe
 from usrnet.restoration.packed import pack
@@ -327,9 +328,11 @@ def _blend(strip: np.ndarray, restored: Tensor, row: Span, column: Span, scale: 
 
 def _bytes_per_pixel(network: nn.Module, itemsize: int) -> float:
     """The memory that restoring takes for each enlarged pixel, as measured (``usrnet bench``)."""
-    config = getattr(network, "config", None)
+    config: Config | None = getattr(network, "config", None)
     channels = config.channels[0] if config else 16
-    return 4.5 * channels * itemsize + 40  # feature maps of the first level; estimate, gradient term and spectra
+    carried = 4 * channels if config and config.carry else 0
+    # Feature maps of the first level, and those carried on; estimate, gradient term and spectra.
+    return 4.5 * channels * itemsize + carried + 40
 
 
 def _check_tile(tile: int | str) -> int | str:

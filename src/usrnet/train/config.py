@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from usrnet import kernels
 from usrnet.degradation import SCALES
 from usrnet.errors import UsrnetError
 from usrnet.model import CONFIGS
@@ -16,6 +17,8 @@ RECIPES = Path(__file__).with_name("recipes")
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
+Above = Annotated[float, Field(gt=0)]
+Weight = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 
 class Section(BaseModel):
@@ -23,13 +26,19 @@ class Section(BaseModel):
 
 
 class Model(Section):
-    """What is trained, and from where: ``init`` is ``"identity"`` or a name or file that ``usrnet.load`` takes."""
+    """What is trained, and from where.
+
+    ``init``: ``"identity"`` (the prior does nothing yet), ``"orthogonal"`` (as the published training starts), or a
+    name or file that ``usrnet.load`` takes. ``carry``: features go from one iteration to the next, which the
+    published network does not have; weights without them are taken as a start all the same.
+    """
 
     architecture: str = "usrnet-tiny"
     n_iter: Positive | None = None
     channels: tuple[Positive, Positive, Positive, Positive] | None = None
     blocks: Positive | None = None
     hidden: Positive | None = None
+    carry: bool | None = None
     init: str = "identity"
 
     @model_validator(mode="after")
@@ -46,28 +55,42 @@ class Model(Section):
             channels=self.channels or base.channels,
             blocks=self.blocks or base.blocks,
             hidden=self.hidden or base.hidden,
+            carry=base.carry if self.carry is None else self.carry,
         )
 
 
 class Data(Section):
-    """The photos and how they are cut. ``batch`` counts all devices, ``micro`` one forward pass of one device."""
+    """The photos and how they are cut. ``batch`` counts all devices, ``micro`` one forward pass of one device.
+
+    ``draw``: whether every pixel of the folders is drawn equally often, or every photo whatever its size.
+    """
 
     folders: Annotated[list[str], Field(min_length=1)]
     patch: Positive = 96
     batch: Positive = 48
     micro: Positive | None = None
+    draw: Literal["pixels", "photos"] = "pixels"
     resident: bool | Literal["auto"] = "auto"
     workers: Annotated[int, Field(ge=0)] = 2
 
 
 class Degradations(Section):
-    """Scales (one per batch), noise levels (0–255 scale) and rounding to 8 bits before the noise."""
+    """How sharp patches become small, blurred and noisy ones.
+
+    One of the ``scales`` per batch. Noise levels are on the 0–255 scale: 0 with the share ``noiseless``, else drawn
+    from the range ``noise``, which is that of whole numbers, both ends included, with ``whole_noise``. Before the
+    noise a share of the samples is ``rounded`` to 8 bits, another ``truncated``. Of the sharp patches a share has its
+    colour channels ``permuted``, and a share its saturation scaled by 0.6 to 1.8 (``saturated``).
+    """
 
     scales: Annotated[list[int], Field(min_length=1)] = [1, 2, 3, 4]
     noise: tuple[Annotated[float, Field(ge=0, le=255)], Annotated[float, Field(ge=0, le=255)]] = (0.0, 25.0)
+    whole_noise: bool = False
     noiseless: Share = 1 / 9
     rounded: Share = 0.0
     truncated: Share = 0.0
+    permuted: Share = 0.0
+    saturated: Share = 0.0
 
     @model_validator(mode="after")
     def _sensible(self) -> "Degradations":
@@ -84,50 +107,87 @@ class Degradations(Section):
 class Kernels(Section):
     """How often each family of kernels is drawn, relative to the others. With ``files`` only those are drawn.
 
-    Gaussian widths are log-uniform in ``widths``; a share ``isotropic`` is round; a share ``aligned`` is moved by
-    (s−1)/2, as for a real picture.
+    All are ``size``×``size``. A share ``enlarged`` of the motion kernels is stretched 1 to 5 times along each axis.
+    Gaussian widths are log-uniform in ``widths`` or, if ``variances`` are given, their squares are uniform in these;
+    a share ``isotropic`` is round; a share ``aligned`` is moved by (s−1)/2 toward the upper left, as for a real
+    picture, or with ``corner = "any"`` by that of any scale toward any corner.
     """
 
     motion: Annotated[float, Field(ge=0)] = 0.5
     gaussian: Annotated[float, Field(ge=0)] = 0.5
     bicubic: Annotated[float, Field(ge=0)] = 0.0
     size: Annotated[int, Field(ge=5, le=255)] = 25
-    widths: tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]] = (0.4, 3.2)
+    enlarged: Share = 0.0
+    widths: tuple[Above, Above] = (0.4, 3.2)
+    variances: tuple[Above, Above] | None = None
     isotropic: Share = 0.0
     aligned: Share = 0.0
+    corner: Literal["upper left", "any"] = "upper left"
     files: list[str] = []
 
     @model_validator(mode="after")
     def _something(self) -> "Kernels":
         if not self.files and self.motion + self.gaussian + self.bicubic == 0:
             raise ValueError("motion, gaussian and bicubic are all 0: no kernel could be drawn")
-        if self.widths[0] > self.widths[1]:
-            raise ValueError("widths: write the smaller one first")
+        for name, given in (("widths", self.widths), ("variances", self.variances)):
+            if given is not None and given[0] > given[1]:
+                raise ValueError(f"{name} = {list(given)}: write the smaller one first")
+        if self.size % 2 == 0:
+            raise ValueError(f"size = {self.size} is even, so the kernels would have no middle: choose an odd one")
         return self
 
 
+class Objective(Section):
+    """The weights of the terms that are minimised, see ``objective.py``; ``l1`` alone where none is given."""
+
+    l1: Weight | None = None
+    l2: Weight | None = None
+    charbonnier: Weight | None = None
+    rmse: Weight | None = None
+
+    @model_validator(mode="after")
+    def _something(self) -> "Objective":
+        if not self.terms():
+            raise ValueError("all weights are 0: nothing would be trained")
+        return self
+
+    def terms(self) -> dict[str, float]:
+        """The terms that count, by name."""
+        given = {name: weight for name, weight in self if weight is not None}
+        return {name: weight for name, weight in given.items() if weight} if given else {"l1": 1.0}
+
+
 class Optimiser(Section):
+    """``lr`` is the largest rate. ``weight_decay`` is added to the gradient by ``adam``, and shrinks the weights by
+    themselves, times the rate, with ``adamw`` and ``muon``.
+
+    ``clip``: gradients with a larger norm over all weights are scaled down to it; none are without it. ``ema``: how
+    much of the averaged weights, which are what is validated and exported, stays in a step; with 0 they are the
+    weights themselves.
+    """
+
     name: Literal["adam", "adamw", "muon"] = "adam"
-    lr: Annotated[float, Field(gt=0)] = 1e-4
+    lr: Above = 1e-4
     betas: tuple[Share, Share] = (0.9, 0.999)
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
-    clip: Annotated[float, Field(gt=0)] | None = None
+    clip: Above | None = None
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
-    loss: Literal["l1", "l2"] = "l1"
 
 
 class Schedule(Section):
-    """The learning rate over the steps.
+    """The learning rate over the steps, from ``optimiser.lr`` and never below ``lr_min``.
 
-    ``halving``: halved every ``halve_every`` steps, not below ``lr_min``. ``cosine``: to ``lr_min`` at the last step.
-    ``trapezoid``: constant, and linear to ``lr_min`` over the last share ``decay`` of the steps.
+    ``halving``: halved every ``halve_every`` steps, or at the steps ``halve_at`` if they are given. ``cosine``: half
+    a period of it to ``lr_min`` at the end. ``trapezoid``: constant, and linear to ``lr_min`` over the last share
+    ``decay`` of the steps. In the first ``warmup`` steps it rises.
     """
 
     kind: Literal["halving", "cosine", "trapezoid"] = "halving"
     steps: Positive = 300_000
     warmup: Annotated[int, Field(ge=0)] = 0
     halve_every: Positive = 40_000
-    lr_min: Annotated[float, Field(ge=0)] = 3e-6
+    halve_at: list[Positive] = []
+    lr_min: Annotated[float, Field(ge=0)] = 0.0
     decay: Share = 0.2
 
 
@@ -144,14 +204,17 @@ class Validation(Section):
 
 
 class Run(Section):
-    """Where and how: folder of the run, hardware, logs and checkpoints."""
+    """Where and how: folder of the run, hardware, logs and checkpoints.
+
+    ``precision``: of the convolutions. ``auto`` is ``bf16`` where the hardware multiplies it natively, else ``fp32``.
+    """
 
     output: str
     seed: Annotated[int, Field(ge=0)] = 0
     accelerator: Literal["auto", "cpu", "cuda"] = "auto"
     devices: Positive | None = None
     strategy: Literal["auto", "ddp", "dp"] = "auto"
-    precision: Literal["fp32", "bf16"] = "bf16"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
     compile: bool = False
     log_every: Positive = 50
     checkpoint_every: Positive = 500
@@ -166,6 +229,7 @@ class TrainConfig(Section):
     model: Model = Model()
     degradation: Degradations = Degradations()
     kernels: Kernels = Kernels()
+    objective: Objective = Objective()
     optimiser: Optimiser = Optimiser()
     schedule: Schedule = Schedule()
     validation: Validation = Validation()
@@ -177,6 +241,15 @@ class TrainConfig(Section):
                 raise ValueError(f"data.patch = {self.data.patch} is not divisible by the scale {scale}")
             if self.data.patch < self.kernels.size:
                 raise ValueError(f"data.patch = {self.data.patch} is smaller than kernels.size = {self.kernels.size}")
+        if self.kernels.bicubic and not self.kernels.files:
+            needed = max(kernels.bicubic(scale).shape[0] for scale in self.degradation.scales)
+            if self.kernels.size < needed:
+                raise ValueError(
+                    f"kernels.size = {self.kernels.size} is too small for kernels.bicubic, whose kernels at "
+                    f"×{max(self.degradation.scales)} need {needed}"
+                )
+        if self.schedule.lr_min > self.optimiser.lr:
+            raise ValueError(f"schedule.lr_min = {self.schedule.lr_min} is above optimiser.lr = {self.optimiser.lr}")
         if self.data.batch % (self.data.micro or self.data.batch):
             raise ValueError(f"data.batch = {self.data.batch} is not a multiple of data.micro = {self.data.micro}")
         return self
@@ -239,6 +312,8 @@ def _explain(problem: Any) -> str:
         for part in problem["loc"][:-1]:
             section = section.model_fields[part].annotation
         return f"{where} is not a key: allowed are {', '.join(section.model_fields)}"
+    if where == "data.folders" and problem["type"] in ("missing", "too_short"):
+        return """data.folders is missing: name the folders of your photos, as in --set data.folders='["photos"]'"""
     if problem["type"] == "missing":
         return f"{where} is missing"
     message = problem["msg"].removeprefix("Value error, ")

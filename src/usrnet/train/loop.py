@@ -15,19 +15,20 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from usrnet import weights
 from usrnet.atomic import write_bytes
+from usrnet.device import choose_precision, multiplies_bf16
 from usrnet.errors import UsrnetError
 from usrnet.model import USRNet
 from usrnet.train import checkpoint
 from usrnet.train.config import Optimiser, Run, Schedule, TrainConfig
 from usrnet.train.config import validate as validate_config
+from usrnet.train.initialise import start_as_identity, start_orthogonal, with_carry
 from usrnet.train.logs import Logs
+from usrnet.train.objective import weighted_sum
 from usrnet.train.optimisers import make_optimiser
 from usrnet.train.photos import list_photos, open_photos
-from usrnet.train.start import start_as_identity
 from usrnet.train.synthesis import Synthesis
 from usrnet.train.validation import all_finite, make_cases, photos_of, save_pictures, validate
 
@@ -44,13 +45,15 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     Raises ``UsrnetError`` before the first step for what cannot work, and when the loss is no longer finite.
     """
     fabric = launch(config.run)
+    reduced = uses_bf16(config.run, fabric.device)
+    terms = config.objective.terms()
     folder = Path(config.run.output)
     state = open_run(folder, config, resume=resume, create=fabric.is_global_zero)
     fabric.barrier()
 
     held_out, listing = photos_of(config.validation, list_photos(config.data.folders, config.data.patch))
     photos = open_photos(listing, fabric.device, resident=config.data.resident, workers=config.data.workers)
-    synthesis = Synthesis(config, photos, listing.weights, fabric.device)
+    synthesis = Synthesis(config, photos, listing.shares(config.data.draw), fabric.device)
     cases = make_cases(config.validation, held_out) if fabric.is_global_zero else []
     size, parts = share_of(config, fabric)
 
@@ -63,11 +66,11 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
         step, best = state["step"], state["best"]
     model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     optimiser = make_optimiser(model, config.optimiser)
-    if state is not None:
-        optimiser.load_state_dict(state["optimiser"])
     if config.run.compile:
         model.compile()
     network, optimiser = fabric.setup(model, optimiser)
+    if state is not None:
+        optimiser.load_state_dict(state["optimiser"])  # only now: it goes where the weights are
 
     def save() -> None:
         if not (fabric.is_global_zero and all_finite(model)):
@@ -84,7 +87,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     with logs, stop_requests() as stop_requested:
         logs.say(f"{fabric.world_size} × {fabric.device.type}, {len(listing.files)} photos, from step {step}")
         while step < config.schedule.steps:
-            rate = learning_rate(config.schedule, step) * config.optimiser.lr
+            rate = learning_rate(config.schedule, step, config.optimiser.lr)
             for group in optimiser.param_groups:
                 group["lr"] = rate * group.get("lr_factor", 1.0)
 
@@ -94,9 +97,9 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
                 batch = next(batches)
                 waiting += time.perf_counter() - asked
                 with fabric.no_backward_sync(network, enabled=part != parts[-1]):
-                    with torch.autocast(fabric.device.type, torch.bfloat16, enabled=config.run.precision == "bf16"):
+                    with torch.autocast(fabric.device.type, torch.bfloat16, enabled=reduced):
                         restored = network(batch.y, batch.kernel, batch.scale, batch.sigma)
-                    loss = LOSSES[config.optimiser.loss](restored, batch.sharp) / len(parts)
+                    loss = weighted_sum(terms, restored, batch.sharp) / len(parts)
                     fabric.backward(loss)
                 total += loss.detach()
             norm = clip_gradients(model, config.optimiser)
@@ -107,7 +110,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
             losses.append(total)
 
             last = step == config.schedule.steps
-            stopping = stop_requested()
+            stopping = anywhere(stop_requested(), fabric)
             if step % config.run.log_every == 0 or last or stopping:
                 mean = float(fabric.all_reduce(torch.stack(losses).mean(), reduce_op="mean"))  # pyright: ignore[reportArgumentType]
                 if not math.isfinite(mean):
@@ -155,6 +158,24 @@ def launch(run: Run) -> Fabric:
     return fabric
 
 
+def uses_bf16(run: Run, device: torch.device) -> bool:
+    """Whether the convolutions are bfloat16; ``UsrnetError`` where that is asked for and cannot be had."""
+    if run.precision == "auto":
+        return multiplies_bf16(device)
+    try:
+        return choose_precision(run.precision, device) == "bf16"
+    except UsrnetError as error:
+        raise UsrnetError(f"run.precision: {error}") from error
+
+
+def anywhere(asked: bool, fabric: Fabric) -> bool:
+    """Whether any process was asked to stop: all must stop after the same step, or they wait for each other."""
+    if fabric.world_size == 1:
+        return asked
+    count = fabric.all_reduce(torch.tensor(float(asked), device=fabric.device), reduce_op="sum")
+    return bool(count > 0)  # pyright: ignore[reportOperatorIssue]
+
+
 def share_of(config: TrainConfig, fabric: Fabric) -> tuple[int, range]:
     """The size of the parts of a global batch, and the parts that this process makes."""
     batch, world = config.data.batch, fabric.world_size
@@ -166,15 +187,18 @@ def share_of(config: TrainConfig, fabric: Fabric) -> tuple[int, range]:
 
 
 def initial_model(config: TrainConfig) -> USRNet:
-    """The model at step 0: the identity start, or the weights that ``model.init`` names."""
+    """The model at step 0: started as ``model.init`` says, or the weights that it names."""
     sizes = config.model.sizes()
-    if config.model.init == "identity":
+    start = {"identity": start_as_identity, "orthogonal": start_orthogonal}.get(config.model.init)
+    if start is not None:
         model = USRNet(sizes)
-        start_as_identity(model, config.run.seed)
+        start(model, config.run.seed)
         return model
     model = weights.load(config.model.init)
     if not isinstance(model, USRNet):
         raise UsrnetError(f"model.init = {config.model.init!r} has no weights that could be trained")
+    if sizes.carry and not model.config.carry:
+        model = with_carry(model)
     if model.config != sizes:
         raise UsrnetError(
             f"model.init = {config.model.init!r} has other sizes than {config.model.architecture}: "
@@ -183,18 +207,20 @@ def initial_model(config: TrainConfig) -> USRNet:
     return model.train().requires_grad_()
 
 
-LOSSES = {"l1": F.l1_loss, "l2": F.mse_loss}
-
-
-def learning_rate(schedule: Schedule, step: int) -> float:
-    """The learning rate of ``step`` (from 0) as a share of the largest one."""
+def learning_rate(schedule: Schedule, step: int, largest: float) -> float:
+    """The learning rate of ``step`` (from 0), of which ``largest`` is the largest one; never below ``lr_min``."""
     warm = min(1.0, (step + 1) / schedule.warmup) if schedule.warmup else 1.0
-    progress = step / schedule.steps
+    lowest, progress = schedule.lr_min, step / schedule.steps
     if schedule.kind == "halving":
-        return warm * 0.5 ** (step // schedule.halve_every)
-    if schedule.kind == "cosine":
-        return warm * 0.5 * (1 + math.cos(math.pi * progress))
-    return warm * min(1.0, (1 - progress) / schedule.decay) if schedule.decay else warm
+        at, every = schedule.halve_at, schedule.halve_every
+        halvings = sum(passed <= step for passed in at) if at else step // every
+        rate = largest * 0.5**halvings
+    elif schedule.kind == "cosine":
+        rate = lowest + (largest - lowest) * 0.5 * (1 + math.cos(math.pi * progress))
+    else:
+        share = min(1.0, (1 - progress) / schedule.decay) if schedule.decay else 1.0
+        rate = lowest + (largest - lowest) * share
+    return max(lowest, warm * rate)
 
 
 def clip_gradients(model: nn.Module, options: Optimiser) -> Tensor:
@@ -220,8 +246,7 @@ def open_run(folder: Path, config: TrainConfig, *, resume: bool, create: bool) -
         if kept.exists() and create:
             raise UsrnetError(f"{folder} holds a run already: --resume goes on with it, or choose another run.output")
         if create:
-            folder.mkdir(parents=True, exist_ok=True)
-            write_bytes(kept, json.dumps(config.model_dump(mode="json"), indent=2).encode())
+            describe_run(folder, config)
         return None
     state = checkpoint.load_latest(folder / "checkpoints")
     before = flatten(validate_config(state["config"], str(folder)).model_dump(mode="json"))
@@ -231,8 +256,19 @@ def open_run(folder: Path, config: TrainConfig, *, resume: bool, create: bool) -
         listed = ", ".join(f"{key} = {now[key]} (was {before[key]})" for key in changed)
         raise UsrnetError(f"{folder} was trained with other settings: {listed}; choose another run.output")
     if create:
-        write_bytes(kept, json.dumps(config.model_dump(mode="json"), indent=2).encode())
+        describe_run(folder, config)
     return state
+
+
+def describe_run(folder: Path, config: TrainConfig) -> None:
+    """Write ``config.json``, which also shows before the work that the folder can be written."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_bytes(folder / "config.json", json.dumps(config.model_dump(mode="json"), indent=2).encode())
+    except OSError as error:
+        raise UsrnetError(
+            f"run.output = {str(folder)!r} cannot be written ({error.strerror}): choose another"
+        ) from error
 
 
 def flatten(tree: dict[str, Any]) -> dict[str, Any]:

@@ -21,7 +21,8 @@ class Muon(torch.optim.Optimizer):
 
     K. Jordan et al., "Muon: an optimizer for hidden layers in neural networks", 2024. A convolution is taken as the
     matrix outputs × (inputs · taps). The head, the tail and the hyper-parameter module, which are not hidden layers,
-    get Adam with the same learning rate times ``adam_factor``.
+    get Adam with the same learning rate times ``adam_factor``. ``weight_decay`` times the learning rate is taken from
+    every weight in every step, beside the gradient.
     """
 
     def __init__(
@@ -35,13 +36,18 @@ class Muon(torch.optim.Optimizer):
             {"params": hidden, "muon": True, "lr_factor": 1.0},
             {"params": others, "muon": False, "lr_factor": adam_factor},
         ]
-        super().__init__(groups, {"lr": options.lr, "betas": options.betas, "momentum": momentum})
+        super().__init__(
+            groups,
+            {"lr": options.lr, "betas": options.betas, "momentum": momentum, "weight_decay": options.weight_decay},
+        )
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
+                    if group["weight_decay"]:
+                        parameter.mul_(1 - group["lr"] * group["weight_decay"])
                     (self._muon if group["muon"] else self._adam)(parameter, group)
 
     def _muon(self, parameter: Tensor, group: dict) -> None:

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -55,11 +55,10 @@ class Listing:
     files: list[Path]
     sizes: np.ndarray
 
-    @property
-    def weights(self) -> np.ndarray:
-        """The share of all pixels that each photo holds: every pixel is drawn equally often."""
+    def shares(self, draw: Literal["pixels", "photos"]) -> np.ndarray:
+        """How often each photo is drawn, summing to one, so that every pixel or every photo is equally often."""
         area = self.sizes.prod(axis=1).astype(float)
-        return area / area.sum()
+        return area / area.sum() if draw == "pixels" else np.full(len(area), 1 / len(area))
 
     def split(self, count: int) -> tuple["Listing", "Listing"]:
         """``count`` photos, evenly spread over the list, and the others."""

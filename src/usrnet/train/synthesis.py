@@ -4,17 +4,22 @@ Every batch is a function of (seed, step, part) alone. So a resumed run goes on 
 of a global batch can be spread over any number of devices or accumulated one after the other.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.ndimage import affine_transform
 from torch import Tensor
 
 from usrnet import kernels
 from usrnet.degradation import degrade_batch
+from usrnet.errors import UsrnetError
 from usrnet.train.config import TrainConfig
 from usrnet.train.photos import Draw, Photos
+
+SATURATIONS = (0.6, 1.8)
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,11 @@ class Synthesis:
         if config.kernels.files:
             loaded = [np.asarray(kernel) for text in config.kernels.files for kernel in _load(text)]
             self.bank = _pad_to_common(loaded)
+            if self.bank.shape[-1] > config.data.patch:
+                raise UsrnetError(
+                    f"kernels.files holds a kernel of {self.bank.shape[-1]} pixels, which is larger than "
+                    f"data.patch = {config.data.patch}: take larger patches"
+                )
 
     def scale(self, step: int) -> int:
         """The scale of a step: one for the whole global batch."""
@@ -55,13 +65,20 @@ class Synthesis:
         options = self.config.degradation
         count = patches.shape[0]
         taps = torch.from_numpy(self.draw_kernels(rng, count, scale).astype(np.float32))[:, None]
-        level = rng.uniform(*options.noise, count) * (rng.random(count) >= options.noiseless)
+        level = rng.uniform(*options.noise, count)
+        if options.whole_noise:
+            level = rng.integers(math.ceil(options.noise[0]), math.floor(options.noise[1]), count, endpoint=True)
+        level = level * (rng.random(count) >= options.noiseless)
         share = rng.random(count)
         generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
+
+        recoloured = self._colours(rng, count)
 
         taps = taps.to(self.device, non_blocking=True)
         sigma = torch.from_numpy((level / 255).astype(np.float32)).reshape(-1, 1, 1, 1).to(self.device)
         sharp = patches / 255
+        if recoloured is not None:
+            sharp = torch.einsum("nij,njhw->nihw", recoloured.to(self.device), sharp).clamp(0, 1)
         y = degrade_batch(sharp, taps, scale)
         if options.rounded or options.truncated:
             # A hair is added, for a flat region must not fall by a level through rounding in the FFT.
@@ -72,6 +89,19 @@ class Synthesis:
             y = torch.where(chosen.to(self.device), eight_bit, y)
         noise = torch.randn(y.shape, generator=generator, device=self.device)
         return Batch(sharp, y + sigma * noise, taps, sigma, scale)
+
+    def _colours(self, rng: np.random.Generator, count: int) -> Tensor | None:
+        """A matrix 3×3 for the colours of every sample: channels permuted, then saturation scaled by 0.6 to 1.8."""
+        options = self.config.degradation
+        if not (options.permuted or options.saturated):
+            return None
+        permuted = rng.permuted(np.tile(np.arange(3), (count, 1)), axis=1)
+        permuted = np.where(rng.random((count, 1)) < options.permuted, permuted, np.arange(3))
+        saturation = _log_uniform(rng, SATURATIONS, count)
+        saturation = np.where(rng.random(count) < options.saturated, saturation, 1.0)[:, None, None]
+        grey = np.full((3, 3), 1 / 3)
+        matrix = (saturation * (np.eye(3) - grey) + grey) @ np.eye(3)[permuted]
+        return torch.from_numpy(matrix.astype(np.float32))
 
     def draw_kernels(self, rng: np.random.Generator, count: int, scale: int) -> np.ndarray:
         """``count`` random kernels, count×size×size."""
@@ -85,17 +115,26 @@ class Synthesis:
         motion, gaussian = family == 0, family == 1
         if motion.any():
             made = kernels.motions(rng, int(motion.sum()), size=size)
+            for index in np.flatnonzero(rng.random(len(made)) < options.enlarged):
+                made[index] = _stretch(made[index], rng.uniform(1, 5, 2))
             # All phases against the sampling grid occur: real kernels are not centred.
-            result[motion] = np.roll(made, rng.integers(-1, 3, 2), axis=(1, 2))
+            result[motion] = [_moved(kernel, rng.integers(-1, 3, 2)) for kernel in made]
         if gaussian.any():
             number = int(gaussian.sum())
-            low, high = np.log(options.widths)
-            first, second = np.exp(rng.uniform(low, high, (2, number)))
+            if options.variances is None:
+                first, second = _log_uniform(rng, options.widths, (2, number)) ** 2
+            else:
+                first, second = rng.uniform(*options.variances, (2, number))
             second = np.where(rng.random(number) < options.isotropic, first, second)
             angle = rng.uniform(0, np.pi, number)
             aligned = rng.random() < options.aligned
+            if options.corner == "any":
+                scale = int(rng.choice(self.config.degradation.scales))
             offset = (scale - 1) / 2 if aligned else 0.0
-            result[gaussian] = kernels.gaussians(first**2, second**2, angle, size=size, offset=offset)
+            made = kernels.gaussians(first, second, angle, size=size, offset=offset)
+            if options.corner == "any":  # the Gaussian may turn with it: its angle is any angle already
+                made = np.rot90(made, int(rng.integers(4)), axes=(1, 2))
+            result[gaussian] = made
         if (family == 2).any():
             result[family == 2] = _pad_to_common([kernels.bicubic(scale)], size)[0]
         return result
@@ -108,6 +147,33 @@ def _load(text: str) -> list[np.ndarray]:
     """All kernels of a file, or the one that a text means."""
     suffix = text.lower().endswith(kernels.SUFFIXES)
     return kernels.load_all(text) if suffix else [kernels.parse(text)]
+
+
+def _log_uniform(rng: np.random.Generator, limits: tuple[float, float], shape: int | tuple[int, ...]) -> np.ndarray:
+    low, high = limits
+    return low * (high / low) ** rng.random(shape)
+
+
+def _moved(kernel: np.ndarray, offsets: np.ndarray) -> np.ndarray:
+    """A kernel moved by whole pixels, as far as there is room: nothing leaves the array on one side or comes back
+    on the other.
+    """
+    moved = kernel
+    for axis, offset in enumerate(offsets):
+        used = np.flatnonzero(kernel.any(axis=1 - axis))
+        moved = np.roll(moved, np.clip(offset, -used[0], len(kernel) - 1 - used[-1]), axis)
+    return moved
+
+
+def _stretch(kernel: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """A kernel stretched about its middle by factors of at least 1, bilinear, cut to its size, with the sum 1.
+
+    As it was where nothing of it would be left.
+    """
+    middle = len(kernel) // 2
+    offset = middle - middle / factors
+    stretched = affine_transform(kernel, 1 / factors, offset, order=1)  # pyright: ignore[reportArgumentType]
+    return stretched / stretched.sum() if stretched.sum() > 0.1 else kernel
 
 
 def _pad_to_common(made: list[np.ndarray], size: int = 1) -> np.ndarray:

@@ -35,7 +35,9 @@ _WRAPPERS = (
     "params_ema", "ema", "model_ema", "params", "state_dict", "model_state_dict", "model", "net", "generator",
 )  # fmt: skip
 
-_USRNET_NAME = re.compile(r"(?P<prefix>(?:.*\.)?)(?P<name>p\.m_(?:head|down\d|body|up\d|tail)\..+|h\.mlp\.\d+\.\w+)")
+_USRNET_NAME = re.compile(
+    r"(?P<prefix>(?:.*\.)?)(?P<name>p\.m_(?:head|down\d|body|up\d|tail|carry)\..+|h\.mlp\.\d+\.\w+)"
+)
 
 Tensors = dict[str, Tensor]
 
@@ -79,7 +81,7 @@ def summarise(config: Config) -> str:
     channels = "-".join(map(str, config.channels))
     return (
         f"USRNet with {config.n_iter} iterations, channels {channels}, {config.blocks} blocks per scale, "
-        f"hidden {config.hidden}"
+        f"hidden {config.hidden}" + (", features carried on (not in the published code)" if config.carry else "")
     )
 
 
@@ -217,6 +219,7 @@ def infer_config(tensors: Mapping[str, Tensor], path: Path) -> Config:
         ),
         blocks=len(blocks),
         hidden=size("h.mlp.0.weight", 0),
+        carry="p.m_carry.weight" in tensors,
     )
 
 

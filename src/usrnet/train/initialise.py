@@ -1,7 +1,10 @@
-"""A good place to start from: the prior is the identity, the schedule the classical one.
+"""Places to start from.
 
-So the untrained network is half-quadratic splitting with a prior that does nothing, and learns to denoise from there.
+``identity``: the prior does nothing and the schedule is the classical one, so that the untrained network is
+half-quadratic splitting, and learns to denoise from there. ``orthogonal``: as the published training starts.
 """
+
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +22,25 @@ def start_as_identity(model: USRNet, seed: int = 0) -> None:
         _classical_schedule(model.h)  # pyright: ignore[reportArgumentType]
 
 
+def start_orthogonal(model: USRNet, seed: int = 0, *, gain: float = 0.2) -> None:
+    """Every convolution a (semi-)orthogonal matrix times ``gain``, every bias zero; the same for one ``seed``."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for module in model.modules():
+            if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
+                nn.init.orthogonal_(module.weight, gain=gain)
+                if module.bias is not None:
+                    nn.init.zeros_(module.bias)
+
+
+def with_carry(model: USRNet) -> USRNet:
+    """The same function, with features carried from one iteration to the next through weights that are zero yet."""
+    wider = USRNet(replace(model.config, carry=True))
+    wider.load_state_dict(model.state_dict(), strict=False)
+    nn.init.zeros_(wider.get_parameter("p.m_carry.weight"))
+    return wider
+
+
 def _identity_prior(prior: ResUNet) -> None:
     """P(z, β) = z, with Kaiming weights wherever they do not disturb that."""
     for module in prior.modules():
@@ -28,6 +50,8 @@ def _identity_prior(prior: ResUNet) -> None:
         if isinstance(module, ResBlock):
             nn.init.zeros_(module.res[2].weight)  # pyright: ignore[reportArgumentType]
     nn.init.zeros_(prior.m_up1[0].weight)  # pyright: ignore[reportArgumentType]
+    if prior.m_carry is not None:
+        nn.init.zeros_(prior.m_carry.weight)
     with torch.no_grad():
         for colour in range(3):  # three channels of the head carry the picture to the tail
             prior.m_head.weight[colour] = 0

@@ -1,7 +1,7 @@
 import torch
 
 from usrnet.model import CONFIGS, USRNet
-from usrnet.train.start import start_as_identity
+from usrnet.train.initialise import start_as_identity, start_orthogonal, with_carry
 
 
 def test_the_prior_is_the_identity_and_the_schedule_the_classical_one():
@@ -30,6 +30,30 @@ def test_every_parameter_learns():
     names = [name for name, _ in model.named_parameters()]
     still = [name for name, a, b in zip(names, before, model.parameters(), strict=True) if torch.equal(a, b)]
     assert still == []
+
+
+def test_the_published_start():
+    model = USRNet(CONFIGS["usrnet-tiny"])
+    start_orthogonal(model, seed=3)
+    for name, weight in model.named_parameters():
+        if name.endswith("bias"):
+            assert not weight.any()
+            continue
+        matrix = weight.flatten(1)
+        matrix = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.T
+        assert torch.allclose(matrix @ matrix.T, 0.04 * torch.eye(len(matrix)), atol=1e-5), name
+
+
+def test_features_carried_start_from_the_same_function():
+    model = USRNet(CONFIGS["usrnet-tiny"])
+    start_as_identity(model)
+    carrying = with_carry(model)
+    batch = torch.rand(2, 3, 9, 11), torch.rand(2, 1, 5, 5).softmax(0), 2, torch.full((2, 1, 1, 1), 0.02)
+    assert torch.equal(model(*batch), carrying(*batch))
+    carrying(*batch).square().mean().backward()
+    gradient = carrying.get_parameter("p.m_carry.weight").grad
+    assert gradient is not None
+    assert gradient.any()
 
 
 def test_the_start_depends_on_the_seed_alone():
