@@ -1,15 +1,19 @@
 """The packed prior is the same function as the prior it was made from."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 import torch
 
 import usrnet
+from usrnet import restoration
 from usrnet.device import computes
 from usrnet.model import USRNet
-from usrnet.model.usrnet import TINY
+from usrnet.model.usrnet import TINY, Config
 from usrnet.restoration.packed import PackedResUNet, pack
+
+needs_bf16 = pytest.mark.skipif(not computes("bf16", torch.device("cpu")), reason="this processor has no bfloat16")
 
 
 @pytest.fixture(scope="module")
@@ -19,11 +23,12 @@ def model() -> USRNet:
     return loaded
 
 
+DTYPES = [(torch.float32, 1e-5), pytest.param(torch.bfloat16, 0.03, marks=needs_bf16)]
+
+
 @pytest.mark.parametrize("shape", [(2, 40, 56), (1, 13, 17), (1, 1, 1)])
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 0.03)])
+@pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
 def test_same_result_and_untouched_input(model, shape, dtype, tolerance):
-    if dtype == torch.bfloat16 and not computes("bf16", torch.device("cpu")):
-        pytest.skip("this processor has no bfloat16")
     torch.manual_seed(0)
     n, height, width = shape
     z, beta = torch.rand(n, 3, height, width), 0.3 * torch.rand(n, 1, 1, 1)
@@ -40,6 +45,45 @@ def test_same_result_and_untouched_input(model, shape, dtype, tolerance):
         assert rms < tolerance / 5
 
 
+@pytest.mark.parametrize("height", [128, 137])  # the last band is a whole one, or a row or two
+@pytest.mark.parametrize(("dtype", "tolerance"), DTYPES)
+def test_bands_of_a_large_picture_join(model, monkeypatch, height, dtype, tolerance):
+    torch.manual_seed(0)
+    z, beta = torch.rand(2, 3, height, 24), torch.full((2, 1, 1, 1), 0.1)
+    monkeypatch.setattr(restoration.packed, "BAND", 40)
+    monkeypatch.setattr(restoration.packed, "BAND_BYTES", 1)  # 16 rows, the fewest
+    packed = pack(model, dtype)
+    assert packed is not None
+    with torch.inference_mode():
+        assert (packed.p(z, beta) - model.p(z, beta)).abs().max() < tolerance
+
+
+def test_many_channels_everywhere():
+    """As in the full network, whose wide layers are other code than narrow ones."""
+    torch.manual_seed(0)
+    model = USRNet(Config(n_iter=1, channels=(64, 72, 96, 128), blocks=1, hidden=4)).eval()
+    packed = pack(model, torch.float32)
+    assert packed is not None
+    z, beta = torch.rand(1, 3, 40, 24), torch.full((1, 1, 1, 1), 0.1)
+    with torch.inference_mode():
+        assert (packed.p(z, beta) - model.p(z, beta)).abs().max() < 1e-5
+
+
+def test_threads_give_the_same_bytes(model):
+    """Eight threads, two packed networks, pictures of several sizes: as one after the other."""
+    torch.manual_seed(0)
+    networks = [pack(model, torch.float32) for _ in range(2)]
+    inputs = [torch.rand(1, 3, 24 + 8 * (index % 5), 40) for index in range(16)]
+    beta = torch.full((1, 1, 1, 1), 0.1)
+
+    def through(index: int) -> torch.Tensor:
+        network = networks[index % 2]
+        assert network is not None
+        return network.p(inputs[index], beta)
+
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(through, range(16)))
+    assert all(torch.equal(result, through(index)) for index, result in enumerate(together))
 @pytest.mark.parametrize("shape", [(2, 24, 40), (1, 13, 17)])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 0.03)])
 def test_features_carried_from_iteration_to_iteration(model, shape, dtype, tolerance):
@@ -64,14 +108,15 @@ def test_what_cannot_be_packed():
     assert pack(usrnet.load("tv"), torch.float32) is None
     assert pack(USRNet(TINY).double(), torch.float32) is None
     assert pack(torch.nn.Conv2d(3, 3, 3), torch.float32) is None
+    if not computes("bf16", torch.device("cpu")):
+        assert pack(USRNet(TINY), torch.bfloat16) is None
 
 
+@needs_bf16
 def test_bf16_costs_almost_nothing(photo):
     """The loss against float32 on a real task stays under a fiftieth of a decibel."""
     from usrnet import metrics
 
-    if not computes("bf16", torch.device("cpu")):
-        pytest.skip("this processor has no bfloat16")
     truth = photo[64:192, 64:192]
     for scale in (1, 2, 3):
         cropped = truth[:126, :126] if scale == 3 else truth
