@@ -7,9 +7,8 @@ import pytest
 import torch
 
 import usrnet
-from usrnet import restoration
 from usrnet.device import computes
-from usrnet.model import USRNet
+from usrnet.model import Unfolding, USRNet
 from usrnet.model.usrnet import TINY, Config
 from usrnet.restoration.packed import PackedResUNet, pack
 
@@ -50,10 +49,10 @@ def test_same_result_and_untouched_input(model, shape, dtype, tolerance):
 def test_bands_of_a_large_picture_join(model, monkeypatch, height, dtype, tolerance):
     torch.manual_seed(0)
     z, beta = torch.rand(2, 3, height, 24), torch.full((2, 1, 1, 1), 0.1)
-    monkeypatch.setattr(restoration.packed, "BAND", 40)
-    monkeypatch.setattr(restoration.packed, "BAND_BYTES", 1)  # 16 rows, the fewest
+    monkeypatch.setattr("usrnet.restoration.packed.BAND", 40)
+    monkeypatch.setattr("usrnet.restoration.packed.BAND_BYTES", 1)  # 16 rows, the fewest
     packed = pack(model, dtype)
-    assert packed is not None
+    assert isinstance(packed, Unfolding)
     with torch.inference_mode():
         assert (packed.p(z, beta) - model.p(z, beta)).abs().max() < tolerance
 
@@ -63,7 +62,7 @@ def test_many_channels_everywhere():
     torch.manual_seed(0)
     model = USRNet(Config(n_iter=1, channels=(64, 72, 96, 128), blocks=1, hidden=4)).eval()
     packed = pack(model, torch.float32)
-    assert packed is not None
+    assert isinstance(packed, Unfolding)
     z, beta = torch.rand(1, 3, 40, 24), torch.full((1, 1, 1, 1), 0.1)
     with torch.inference_mode():
         assert (packed.p(z, beta) - model.p(z, beta)).abs().max() < 1e-5
@@ -78,7 +77,7 @@ def test_threads_give_the_same_bytes(model):
 
     def through(index: int) -> torch.Tensor:
         network = networks[index % 2]
-        assert network is not None
+        assert isinstance(network, Unfolding)
         return network.p(inputs[index], beta)
 
     with ThreadPoolExecutor(8) as pool:

@@ -137,7 +137,7 @@ class _Convolution(nn.Module):
 
     def __init__(self, convolution: nn.Module, dtype: torch.dtype) -> None:
         super().__init__()
-        assert isinstance(convolution, nn.Conv2d)
+        convolution = _plain(convolution)
         self.weight = convolution.weight.detach().to(dtype).contiguous(memory_format=torch.channels_last)
         self.channels = convolution.out_channels
         self.stride, self.padding = list(convolution.stride), list(map(int, convolution.padding))
@@ -212,7 +212,7 @@ class _WinogradResidual(nn.Module):
 
     def __init__(self, block: ResBlock) -> None:
         super().__init__()
-        self.first, self.second = (Winograd(block.res[index].weight.detach()) for index in (0, 2))
+        self.first, self.second = (Winograd(_plain(block.res[index]).weight.detach()) for index in (0, 2))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.second.add_to(x, self.first.relu(x))
@@ -227,6 +227,11 @@ class _Transposed(nn.Module):
         return F.conv_transpose2d(x, self.weight, stride=2)
 
 
+def _plain(layer: nn.Module) -> nn.Conv2d:
+    assert isinstance(layer, nn.Conv2d)
+    return layer
+
+
 def _stage(part: nn.Sequential, dtype: torch.dtype) -> nn.Sequential:
     layers: list[nn.Module] = []
     for layer in part:
@@ -234,7 +239,7 @@ def _stage(part: nn.Sequential, dtype: torch.dtype) -> nn.Sequential:
             layers.append(_Transposed(layer, dtype))
         elif not isinstance(layer, ResBlock):
             layers.append(_Convolution(layer, dtype))
-        elif dtype == torch.float32 and layer.res[0].in_channels >= WINOGRAD_CHANNELS:
+        elif dtype == torch.float32 and _plain(layer.res[0]).in_channels >= WINOGRAD_CHANNELS:
             layers.append(_WinogradResidual(layer))
         else:
             layers.append(_Residual(layer, dtype))
