@@ -1,16 +1,23 @@
-"""One running page and one browser for all tests of this folder."""
+"""Running pages and one browser for all tests of this folder."""
 
+import json
+import os
 import shutil
 import socket
 import subprocess
 import sys
 import time
+import urllib.error
+import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
 
 import usrnet
 
@@ -21,37 +28,144 @@ def free_port() -> int:
         return sock.getsockname()[1]
 
 
-def _start_page(*options: str) -> tuple[subprocess.Popen, str]:
-    """``usrnet web`` in a process of its own, and its address."""
+# The command itself, with other limits and with a record of every connection that the process asks for.
+COMMAND = """
+import json, socket, sys
+limits, record = json.loads(sys.argv[1]), open(sys.argv[2], "a", buffering=1)
+def note(event, arguments):
+    if event in ("socket.getaddrinfo", "socket.connect", "socket.sendto"):
+        place = arguments[0] if event == "socket.getaddrinfo" else arguments[1]
+        print(event, place, file=record)
+sys.addaudithook(note)
+from usrnet.web import limits as module
+for name, value in limits.items():
+    assert hasattr(module, name)
+    setattr(module, name, value)
+from usrnet.cli import main
+sys.argv[1:] = ["web", *sys.argv[3:]]
+main()
+"""
+
+CONTROLS = {
+    "scale": 2, "width": 1.8, "noise_level": 2, "blur": "soft (Gaussian)", "ratio": 1, "degrees": 0, "seed": 0,
+    "kernel_file": None, "model": "default", "kernel_number": None,
+}  # fmt: skip
+
+
+@dataclass
+class Page:
+    """``usrnet web`` in a process of its own: its address, its folder for files, and what it connected to."""
+
+    address: str
+    process: subprocess.Popen
+    home: Path
+
+    @property
+    def folder(self) -> Path:
+        (folder,) = self.home.glob("usrnet-web-*")
+        return folder
+
+    def files(self) -> dict[Path, int]:
+        """All files of the page and their sizes."""
+        return {path: path.stat().st_size for path in self.folder.rglob("*") if path.is_file()}
+
+    def connections(self) -> str:
+        return (self.home / "connections").read_text()
+
+    @contextmanager
+    def growth_mb(self) -> Iterator[list[float]]:
+        """By how much the memory of the page's process grew meanwhile, at its peak."""
+        process, grown = Path(f"/proc/{self.process.pid}"), list[float]()
+        if not (process / "clear_refs").exists():
+            pytest.skip("the peak of another process can only be read on Linux")
+
+        def peak() -> float:
+            return int((process / "status").read_text().split("VmHWM:")[1].split()[0]) / 1024
+
+        (process / "clear_refs").write_text("5")  # forgets the peak
+        before = peak()
+        yield grown
+        grown.append(peak() - before)
+
+    def upload(self, path: Path) -> dict[str, Any]:
+        """Upload a file; what stands for it in a request."""
+        boundary = "----usrnet"
+        head = f'--{boundary}\r\nContent-Disposition: form-data; name="files"; filename="{path.name}"\r\n\r\n'
+        body = head.encode() + path.read_bytes() + f"\r\n--{boundary}--\r\n".encode()
+        answer = self.post("upload", body, f"multipart/form-data; boundary={boundary}")
+        return {"path": json.loads(answer)[0], "meta": {"_type": "gradio.FileData"}}
+
+    def post(self, name: str, body: bytes, kind: str = "application/json") -> str:
+        """The answer to a request, whatever its status."""
+        request = urllib.request.Request(f"{self.address}/gradio_api/{name}", body, {"Content-Type": kind})
+        try:
+            with urllib.request.urlopen(request) as answer:
+                return answer.read().decode()
+        except urllib.error.HTTPError as error:
+            return error.read().decode()
+
+    def begin(self, name: str, *data: Any, **controls: Any) -> str:
+        """Call a function of the HTTP interface with the ``CONTROLS`` that are changed; the name of the event."""
+        body = {"data": [*data, *(CONTROLS | controls).values()]}
+        return json.loads(self.post(f"call/{name}", json.dumps(body).encode()))["event_id"]
+
+    def call(self, name: str, *data: Any, **controls: Any) -> str:
+        """What a function of the HTTP interface answers, as text."""
+        return self.answer(name, self.begin(name, *data, **controls))
+
+    def answer(self, name: str, event: str) -> str:
+        with urllib.request.urlopen(f"{self.address}/gradio_api/call/{name}/{event}") as answer:
+            return answer.read().decode()
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(timeout=30)
+
+
+def _start_page(home: Path, *options: str, **limits: float) -> Page:
     port = free_port()
     process = subprocess.Popen(
-        [sys.executable, "-m", "usrnet", "web", "--port", str(port), *options],
-        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        [sys.executable, "-c", COMMAND, json.dumps(limits), str(home / "connections"), "--port", str(port), *options],
+        stdout=subprocess.DEVNULL, stderr=(home / "stderr").open("w"), env={**os.environ, "TMPDIR": str(home)},
     )  # fmt: skip
-    address = f"http://127.0.0.1:{port}"
-    for _ in range(240):
+    page = Page(f"http://127.0.0.1:{port}", process, home)
+    for _ in range(480):
         try:
-            urllib.request.urlopen(address, timeout=5).close()
+            urllib.request.urlopen(page.address, timeout=5).close()
         except OSError:
-            assert process.poll() is None, "the page did not start"
+            assert process.poll() is None, "the page did not start: " + (home / "stderr").read_text()
             time.sleep(0.5)
         else:
-            return process, address
+            return page
     process.kill()
     raise AssertionError("the page did not answer")
 
 
 @pytest.fixture
-def start_page():
-    return _start_page
+def start_page(tmp_path_factory) -> Iterator[Callable[..., Page]]:
+    """Pages with other options and limits, stopped at the end."""
+    started: list[Page] = []
+
+    def start(*options: str, **limits: float) -> Page:
+        started.append(_start_page(tmp_path_factory.mktemp("page"), *options, **limits))
+        return started[-1]
+
+    yield start
+    for page in started:
+        page.stop()
 
 
 @pytest.fixture(scope="session")
-def page() -> Iterator[str]:
-    process, address = _start_page()
-    yield address
-    process.terminate()
-    process.wait(timeout=30)
+def server(tmp_path_factory) -> Iterator[Page]:
+    page = _start_page(tmp_path_factory.mktemp("page"))
+    yield page
+    page.stop()
+
+
+@pytest.fixture(scope="session")
+def page(server) -> str:
+    """The address of a page that is shared by all tests."""
+    return server.address
 
 
 @pytest.fixture(scope="session")
@@ -85,8 +199,3 @@ def browser(downloads):
     made = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
     yield made
     made.quit()
-
-
-def save(path, pixels: np.ndarray):
-    Image.fromarray(pixels).save(path)
-    return path

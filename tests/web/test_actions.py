@@ -1,14 +1,17 @@
 """What the page does, without the page."""
 
 import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from usrnet import io, kernels
 from usrnet.errors import UsrnetError
-from usrnet.web import actions
-from usrnet.web.actions import BICUBIC, FILE, SHAKE, Settings
+from usrnet.web import actions, limits
+from usrnet.web.actions import BICUBIC, FILE, SHAKE, Screen, Settings
+from usrnet.web.jobs import Stopped
 
 
 def test_kernel_texts_are_those_of_the_command_line():
@@ -52,7 +55,7 @@ def test_stopping_leaves_nothing(tmp_path, photo):
     folder.mkdir()
     stop = threading.Event()
     stop.set()
-    with pytest.raises(actions.Stopped):
+    with pytest.raises(Stopped):
         actions.restore_all(str(path), Settings(), folder, stop=stop, progress=lambda done, total: None)
     assert list(folder.iterdir()) == []
 
@@ -60,6 +63,77 @@ def test_stopping_leaves_nothing(tmp_path, photo):
 def test_too_large_pictures_are_refused(tmp_path, photo, monkeypatch):
     path = tmp_path / "p.png"
     io.write(path, io.Picture(photo))
-    monkeypatch.setattr(actions, "MAX_PIXELS", 1000)
+    monkeypatch.setattr(limits, "MAX_PIXELS", 1000)
     with pytest.raises(UsrnetError, match="384×384 pixels are more than the limit"):
         actions.restore_all(str(path), Settings(), tmp_path, stop=threading.Event(), progress=lambda *_: None)
+
+
+@pytest.mark.parametrize("strip", [1, 7, 64, 100, 1000])
+@pytest.mark.parametrize("shape", [(90, 130), (301, 47, 3), (200, 3, 4), (30, 20, 3)])
+def test_the_picture_for_the_screen_is_the_mean_of_blocks(monkeypatch, shape, strip):
+    monkeypatch.setattr(limits, "SCREEN_SIDE", 40)
+    pixels = np.random.default_rng(0).integers(0, 65535, shape, np.uint16)
+    screen = Screen(*shape[:2])
+    for _ in range(2):  # the second time as after an attempt that ran out of memory
+        strips = list(screen.watch(pixels[top : top + strip] for top in range(0, len(pixels), strip)))
+    assert np.array_equal(np.concatenate(strips), pixels)
+    n, m = screen.block
+    height, width = shape[0] // n * n, shape[1] // m * m
+    blocks = pixels[:height, :width].reshape(height // n, n, width // m, m, -1).astype(float).mean((1, 3))
+    shown = screen.picture()
+    assert max(shown.shape[:2]) <= 40
+    if max(blocks.shape[:2]) <= 40:  # or it is reduced once more
+        expected = blocks / 257 if len(shape) == 3 else np.repeat(blocks / 257, 3, -1)
+        assert np.abs(shown - expected).max() <= 1
+
+
+def test_a_result_above_the_limit_of_reading_is_shown(tmp_path, photo, monkeypatch):
+    path = tmp_path / "p.png"
+    io.write(path, io.Picture(photo[:60, :50]))
+    read = io.read
+    monkeypatch.setattr(io, "read", lambda source, max_pixels: read(source, max_pixels=5000))
+    before, after, target = actions.restore_all(
+        str(path), Settings(scale=4, model="tv"), tmp_path, stop=threading.Event(), progress=lambda *_: None
+    )
+    assert before.shape == after.shape == (240, 200, 3)
+    assert np.array_equal(after, read(target).pixels)
+    assert np.array_equal(before, io.enlarge_nearest(photo[:60, :50], 4))
+
+
+def test_a_kernel_file_is_parsed_once(tmp_path, monkeypatch):
+    path = tmp_path / "psf.txt"
+    path.write_text("1 2 1\n")
+    parsed = []
+
+    def parse(text, *scale):
+        parsed.append(text)
+        time.sleep(0.1)  # or the first would be done before the others ask
+        return np.ones((3, 3)) / 9
+
+    monkeypatch.setattr(kernels, "parse", parse)
+    with ThreadPoolExecutor(4) as pool:
+        for level in range(8):
+            pool.submit(actions.draw_kernel, Settings(blur=FILE, kernel_file=str(path), noise_level=level))
+    actions.draw_kernel(Settings(blur=FILE, kernel_file=str(path), scale=4))
+    assert parsed == [str(path)]
+
+
+def test_one_kernel_of_several(tmp_path):
+    from scipy.io import savemat
+
+    path = tmp_path / "psfs.mat"
+    savemat(path, {"first": np.ones((3, 3)), "second": np.eye(5)})
+    settings = Settings(blur=FILE, kernel_file=str(path), kernel_number=2)
+    assert settings.observation().taps.shape == (1, 5, 5)
+    assert "--kernel psfs.mat:2" in settings.command("p.png")
+    with pytest.raises(UsrnetError, match="holds 2 kernels"):
+        Settings(blur=FILE, kernel_file=str(path)).taps()
+
+
+def test_files_of_the_server_are_named_without_folders():
+    assert Settings(model="/home/someone/tuned.safetensors").command("p.png").endswith("--model tuned.safetensors")
+
+
+def test_a_picture_that_was_deleted(tmp_path):
+    with pytest.raises(UsrnetError, match=r"gone\.png: it is no longer here"):
+        actions.read_pixels(str(tmp_path / "gone.png"))

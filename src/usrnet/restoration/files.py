@@ -1,6 +1,8 @@
 """One picture file restored into another."""
 
 import warnings
+from collections import deque
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
@@ -13,6 +15,9 @@ from usrnet.io import tiff
 from usrnet.restoration.observation import Observation
 from usrnet.restoration.restorer import Progress, Restorer
 
+Watch = Callable[[Iterable[np.ndarray]], Iterable[np.ndarray]]
+"""What the strips of a result pass through, from top to bottom, on their way to the file; anew at every attempt."""
+
 LARGE_BYTES = 512 * 2**20  # results of this size on are written strip by strip, if they are TIFFs
 
 
@@ -24,12 +29,13 @@ def restore_file(
     *,
     provenance: str | None = None,
     max_pixels: int = pictures.DEFAULT_MAX_PIXELS,
+    watch: Watch | None = None,
     progress: Progress | None = None,
 ) -> None:
     """Restore one picture file; the target appears whole or not at all.
 
     A TIFF whose result has more than 512 MB goes through memory strip by strip. ``provenance``: a text that the
-    result carries. Raises ``PictureError``.
+    result carries; ``watch`` sees the result without its being read again. Raises ``PictureError``.
     """
     rows = _rows_of_large_tiff(restorer, source, target, observation.scale)
     if rows is not None and isinstance(target, Path):
@@ -42,13 +48,20 @@ def restore_file(
             def attempt(tile: int | str) -> None:
                 strips = restorer.strips(rows, observation, tile=tile, progress=progress)
                 tiff.write(
-                    target, strips, shape=shape, dtype=rows.dtype, icc_profile=rows.icc_profile, provenance=provenance
+                    target,
+                    watch(strips) if watch else strips,
+                    shape=shape,
+                    dtype=rows.dtype,
+                    icc_profile=rows.icc_profile,
+                    provenance=provenance,
                 )
 
             restorer.within_memory(attempt, rows.shape, observation)
     else:
         picture = pictures.read(source, max_pixels=max_pixels)
         restored = restorer.restore(picture.pixels, observation, progress=progress)
+        if watch:
+            deque(watch([restored]), maxlen=0)
         pictures.write(target, replace(picture, pixels=restored, provenance=provenance))
 
 

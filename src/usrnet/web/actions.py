@@ -1,22 +1,25 @@
 """What the page does, without the page: from its controls to kernels, previews, results and the command line."""
 
+import os
 import shlex
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from usrnet import io, kernels
-from usrnet.errors import UsrnetError
+from usrnet.errors import PictureError, UsrnetError
 from usrnet.figures import drawing
 from usrnet.restoration import Observation, Restorer, observe, restore_file
 from usrnet.restoration.jobs import Recipe, plan_jobs
+from usrnet.web import limits
+from usrnet.web.jobs import Stopped
 
 PREVIEW = 128  # side of the previewed part, in pixels of the input
-MAX_PIXELS = 24_000_000
 GAUSSIAN, SHAKE, BICUBIC, FILE = BLURS = (
     "soft (Gaussian)",
     "camera shake",
@@ -27,7 +30,10 @@ GAUSSIAN, SHAKE, BICUBIC, FILE = BLURS = (
 
 @dataclass(frozen=True)
 class Settings:
-    """The controls: ``width`` and ``ratio`` (second to first width), ``degrees`` of a Gaussian, or another blur."""
+    """The controls: ``width`` and ``ratio`` (second to first width), ``degrees`` of a Gaussian, or another blur.
+
+    ``kernel_number`` (from 1) is that of the kernel in a file that holds several, None in others.
+    """
 
     scale: int = 2
     width: float = 0.7
@@ -38,6 +44,7 @@ class Settings:
     seed: int = 0
     kernel_file: str | None = None
     model: str = "default"
+    kernel_number: int | None = None
 
     def kernel(self) -> str:
         """The text that the command line would take for the blur. Raises ``UsrnetError``."""
@@ -53,42 +60,86 @@ class Settings:
             raise UsrnetError(f"blur {self.blur!r} is not known: choose one of {', '.join(BLURS)}")
         if not self.kernel_file:
             raise UsrnetError("upload the kernel file first, or choose another kind of blur")
-        return self.kernel_file
+        return f"{self.kernel_file}:{self.kernel_number}" if self.kernel_number else self.kernel_file
+
+    def taps(self) -> np.ndarray:
+        """The kernel, kh×kw or kh×kw×3. Raises ``UsrnetError``."""
+        return kernel_in_file(self.kernel()) if self.blur == FILE else kernels.parse(self.kernel(), self.scale)
 
     def kernel_text(self) -> str:
         """The kernel as it is said to people; of a file its name without our folders."""
         return Path(self.kernel()).name if self.blur == FILE else self.kernel()
 
     def command(self, picture: str) -> str:
-        """The command line that does the same to ``picture``."""
+        """The command line that does the same to ``picture``; files are named without our folders."""
         words = ["usrnet", "restore", picture, "--scale", str(self.scale), "--kernel", self.kernel_text()]
         words += ["--noise", f"{self.noise_level:g}"]
         if self.model != "default":
-            words += ["--model", self.model]
+            words += ["--model", Path(self.model).name]
         return shlex.join(words)
 
     def observation(self) -> Observation:
         """What these settings say of the picture. Raises ``UsrnetError``."""
-        return observe(scale=self.scale, kernel=self.kernel(), noise_level=self.noise_level)
+        kernel = self.taps() if self.blur == FILE else self.kernel()
+        return observe(scale=self.scale, kernel=kernel, noise_level=self.noise_level)
 
 
-@lru_cache(maxsize=4)
+def once(size: int) -> Callable[[Callable[[str], Any]], Callable[[str], Any]]:
+    """Functions of which the last ``size`` answers are kept, and which no two threads compute at once."""
+
+    def decorate(function: Callable[[str], Any]) -> Callable[[str], Any]:
+        kept, lock = lru_cache(maxsize=size)(function), threading.Lock()
+
+        def call(text: str) -> Any:
+            with lock:
+                return kept(text)
+
+        return call
+
+    return decorate
+
+
+@once(4)
 def restorer_of(model: str) -> Restorer:
     """A model that stays in memory, ready."""
     return Restorer(model)
 
 
-@lru_cache(maxsize=2)
+@once(8)
+def kernel_in_file(text: str) -> np.ndarray:
+    """The kernel that an uploaded file holds, as it is. Raises ``UsrnetError``."""
+    path = Path(text.rpartition(":")[0] if text.rpartition(":")[2].isdigit() else text)
+    mark_as_used(path)
+    limits.check_kernel_file(path)
+    kernel = kernels.parse(text)
+    limits.check_kernel(path, kernel)
+    return kernel
+
+
 def read_pixels(path: str) -> np.ndarray:
     """The pixels of an uploaded picture, kept while the user plays with it. Raises ``PictureError``."""
-    pixels = io.read(Path(path), max_pixels=MAX_PIXELS).pixels
+    mark_as_used(Path(path))
+    return _pixels_of(path)
+
+
+@once(2)
+def _pixels_of(path: str) -> np.ndarray:
+    pixels = io.read(Path(path), max_pixels=limits.MAX_PIXELS).pixels
     pixels.setflags(write=False)
     return pixels
 
 
+def mark_as_used(path: Path) -> None:
+    """An uploaded file is kept as long again from now on. Raises ``PictureError`` when it has gone."""
+    try:
+        os.utime(path)
+    except FileNotFoundError as error:
+        raise PictureError(f"{path}: it is no longer here, files are kept for an hour: choose it again") from error
+
+
 def draw_kernel(settings: Settings, side: int = 160) -> np.ndarray:
     """The kernel as a picture ``side``×``side`` uint8: white is the largest tap."""
-    drawn = drawing.draw_kernel(kernels.parse(settings.kernel(), settings.scale))
+    drawn = drawing.draw_kernel(settings.taps())
     square = np.zeros((max(drawn.shape),) * 2, np.uint8)
     top, left = ((len(square) - length) // 2 for length in drawn.shape)
     square[top : top + drawn.shape[0], left : left + drawn.shape[1]] = drawn
@@ -151,8 +202,43 @@ def overview(path: str, x: float, y: float) -> np.ndarray:
     return shown
 
 
-class Stopped(Exception):  # noqa: N818, nothing went wrong
-    """The user has cancelled, or has gone."""
+class Screen:
+    """A picture of ``height``×``width`` pixels reduced for the screen while its strips go by.
+
+    Blocks of n×n pixels become their mean; what does not fill a block at the right and the bottom is left out.
+    """
+
+    def __init__(self, height: int, width: int) -> None:
+        n = max(1, max(height, width) // limits.SCREEN_SIDE)
+        self.block = min(n, height), min(n, width)
+        self._rows: list[np.ndarray] = []
+
+    def watch(self, strips: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """The strips as they are, seen on their way."""
+        self._rows = []
+        rest: np.ndarray | None = None
+        band = 64 * self.block[0]
+        for strip in strips:
+            waiting = strip if rest is None else np.concatenate([rest, strip])
+            whole = len(waiting) // self.block[0] * self.block[0]
+            self._rows += [self._reduced(waiting[top : min(top + band, whole)]) for top in range(0, whole, band)]
+            rest = waiting[whole:].copy()
+            del waiting
+            yield strip
+
+    def _reduced(self, rows: np.ndarray) -> np.ndarray:
+        (n, m), (height, width) = self.block, rows.shape[:2]
+        blocks = rows[:, : width // m * m].reshape(height // n, n, width // m, m, *rows.shape[2:])
+        means = blocks.mean(axis=(1, 3), dtype=np.float32)
+        return (means if rows.dtype.kind == "f" else means.round()).astype(rows.dtype)
+
+    def picture(self) -> np.ndarray:
+        """H×W×3 or H×W×4 uint8, no longer than a screen needs."""
+        from PIL import Image
+
+        shown = Image.fromarray(to_8bit(np.concatenate(self._rows)))
+        shown.thumbnail((limits.SCREEN_SIDE, limits.SCREEN_SIDE))
+        return np.asarray(shown)
 
 
 def restore_all(
@@ -162,14 +248,19 @@ def restore_all(
     *,
     stop: threading.Event,
     progress: Callable[[int, int], object],
-) -> Path:
+) -> tuple[np.ndarray, np.ndarray, Path]:
     """Restore the whole picture into ``folder``, in the input's bit depth: the file that ``usrnet restore`` writes.
 
-    Raises ``Stopped`` between two tiles after ``stop`` is set, ``UsrnetError`` for what cannot be restored.
+    Returns the picture before and after, for the screen, and the file. Raises ``Stopped`` between two tiles after
+    ``stop`` is set, ``UsrnetError`` for what cannot be restored.
     """
+    mark_as_used(Path(path))
     recipe = Recipe.of_settings(settings.scale, settings.kernel(), settings.noise_level, settings.model)
     (job,) = plan_jobs([(Path(path), Path(path).parent)], folder, recipe)
     assert isinstance(job.target, Path)
+    observation = settings.observation()
+    pixels, s = read_pixels(path), settings.scale
+    before, after = (Screen(s * pixels.shape[0], s * pixels.shape[1]) for _ in range(2))
 
     def step(done: int, total: int) -> None:
         if stop.is_set():
@@ -177,16 +268,10 @@ def restore_all(
         progress(done, total)
 
     restore_file(
-        restorer_of(settings.model), job.source, job.target, settings.observation(),
-        provenance=job.recipe.text(), max_pixels=MAX_PIXELS, progress=step,
+        restorer_of(settings.model), job.source, job.target, observation,
+        provenance=job.recipe.text(), max_pixels=limits.MAX_PIXELS, watch=after.watch, progress=step,
     )  # fmt: skip
-    return job.target
-
-
-def result_for_screen(path: Path, longest: int = 2000) -> np.ndarray:
-    """A result as uint8 no larger than a screen needs."""
-    from PIL import Image
-
-    shown = Image.fromarray(to_8bit(io.read(path).pixels))
-    shown.thumbnail((longest, longest))
-    return np.asarray(shown)
+    bands = (pixels[top : top + 64] for top in range(0, len(pixels), 64))
+    for _ in before.watch(io.enlarge_nearest(band, s) for band in bands):
+        pass
+    return before.picture(), after.picture(), job.target

@@ -1,13 +1,10 @@
 """How the page looks, and which control does what."""
 
-import functools
 import shutil
 import tempfile
-import threading
-from collections.abc import Callable
 from importlib.resources import as_file, files
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import gradio as gr
 import numpy as np
@@ -15,11 +12,13 @@ import numpy as np
 from usrnet import io
 from usrnet.degradation import degrade
 from usrnet.errors import UsrnetError
-from usrnet.web import actions
+from usrnet.kernels.files import SUFFIXES
+from usrnet.web import actions, limits
 from usrnet.web.actions import BLURS, FILE, GAUSSIAN, SHAKE, Settings
+from usrnet.web.guard import Blocks, told
+from usrnet.web.jobs import Jobs, Stopped
 
 TITLE = "usrnet: sharper, larger, cleaner"
-WAITING = 40  # requests that may wait; more are told to come back later
 
 STYLE = """
 .gradio-container { max-width: 1280px !important; margin: auto !important; }
@@ -34,44 +33,6 @@ footer { opacity: .6; }
   #x, #y, #run, #cancel, #download { flex-basis: 30% !important; }
 }
 """
-
-Function = TypeVar("Function", bound=Callable[..., Any])
-
-
-class Jobs:
-    """The running whole-picture restorations by session, so that each can be stopped."""
-
-    def __init__(self) -> None:
-        self._stops: dict[str, threading.Event] = {}
-        self._lock = threading.Lock()
-
-    def begin(self, session: str | None) -> threading.Event:
-        with self._lock:
-            return self._stops.setdefault(session or "", threading.Event()) if session else threading.Event()
-
-    def end(self, session: str | None) -> None:
-        with self._lock:
-            self._stops.pop(session or "", None)
-
-    def stop(self, request: gr.Request) -> None:
-        """Stop what this session has running: the button was pressed or the page was closed."""
-        with self._lock:
-            if event := self._stops.get(request.session_hash or ""):
-                event.set()
-
-
-def told(function: Function) -> Function:
-    """The function, with errors shown to the user as one sentence."""
-
-    @functools.wraps(function)
-    def wrapped(*arguments: Any, **named: Any) -> Any:
-        try:
-            return function(*arguments, **named)
-        except UsrnetError as error:
-            text = str(error).replace(tempfile.gettempdir(), "")
-            raise gr.Error(text, title="This does not work", print_exception=False) from error
-
-    return wrapped  # pyright: ignore[reportReturnType]
 
 
 def make_examples(folder: Path) -> list[list[Any]]:
@@ -95,76 +56,91 @@ def make_examples(folder: Path) -> list[list[Any]]:
     return examples
 
 
-def build(folder: Path, models: list[str]) -> gr.Blocks:
-    """The page. ``folder``: where results go; ``models``: names to choose from."""
+def build(folder: Path, models: list[str]) -> Blocks:
+    """The page. ``folder``: where results go; ``models``: names and files to choose from."""
     jobs = Jobs()
     start = Settings()
+    offered = {Path(model).name: model for model in models}
+    shown_to_people = told(folder)
 
     def settings_of(*controls: Any) -> Settings:
-        scale, width, noise_level, blur, ratio, degrees, seed, kernel_file, model = controls
-        if model not in models:
-            raise UsrnetError(f"model {model!r} is not offered here: choose one of {', '.join(models)}")
+        scale, width, noise_level, blur, ratio, degrees, seed, kernel_file, model, number = controls
+        if model not in offered:
+            raise UsrnetError(f"model {model!r} is not offered here: choose one of {', '.join(offered)}")
         return Settings(int(scale), float(width), float(noise_level), blur, float(ratio), float(degrees),
-                        int(seed or 0), kernel_file, model)  # fmt: skip
+                        int(seed or 0), kernel_file, offered[model], int(number) if number else None)  # fmt: skip
 
     # Gradio names the arguments of the HTTP interface after those of these functions, so all are written out.
 
-    @told
-    def describe(picture: str | None, scale, width, noise_level, blur, ratio, degrees, seed, kernel_file, model):
+    @shown_to_people
+    def describe(
+        picture: str | None, scale, width, noise_level, blur, ratio, degrees, seed, kernel_file, model,
+        kernel_number=None,
+    ):  # fmt: skip
         """The kernel as a picture, and the command line that does the same."""
-        settings = settings_of(scale, width, noise_level, blur, ratio, degrees, seed, kernel_file, model)
+        settings = settings_of(
+            scale, width, noise_level, blur, ratio, degrees, seed, kernel_file, model, kernel_number
+        )
         if settings.blur == FILE and not settings.kernel_file:
             return np.zeros((160, 160), np.uint8), "upload the kernel file under Advanced"
         return actions.draw_kernel(settings), settings.command(Path(picture).name if picture else "PICTURE")
 
-    @told
+    @shown_to_people
     def preview(
-        picture: str | None, x, y, scale, width, noise_level, blur, ratio, degrees, seed, kernel_file, model
+        picture: str | None, x, y, scale, width, noise_level, blur, ratio, degrees, seed, kernel_file, model,
+        kernel_number=None,
     ):  # fmt: skip
         """The picture with the frame at x, y (in %), and the framed part before and after."""
         if not picture:
             return None, None
-        settings = settings_of(scale, width, noise_level, blur, ratio, degrees, seed, kernel_file, model)
+        settings = settings_of(
+            scale, width, noise_level, blur, ratio, degrees, seed, kernel_file, model, kernel_number
+        )
         framed = actions.overview(picture, x, y)
         if settings.blur == FILE and not settings.kernel_file:
             return framed, None
-        return framed, actions.preview(picture, settings, x, y)
+        with jobs.turn():
+            return framed, actions.preview(picture, settings, x, y)
 
     def move(path: str | None, event: gr.SelectData) -> tuple[float, float]:
         """The clicked place as percentages."""
         width, height = actions.overview_size(path) if path else (1, 1)
         return round(100 * event.index[0] / width, 1), round(100 * event.index[1] / height, 1)
 
-    @told
+    @shown_to_people
     def restore_all(
         picture: str | None, scale, width, noise_level, blur, ratio, degrees, seed, kernel_file, model,
-        request: gr.Request, progress=gr.Progress(),  # noqa: B008
+        request: gr.Request, kernel_number=None, progress=gr.Progress(),  # noqa: B008
     ):  # fmt: skip
         """The whole picture: before and after for the screen, and the file in the depth of the input."""
         if not picture:
             raise UsrnetError("choose a picture first")
-        settings = settings_of(scale, width, noise_level, blur, ratio, degrees, seed, kernel_file, model)
-        stop = jobs.begin(request.session_hash)
+        settings = settings_of(
+            scale, width, noise_level, blur, ratio, degrees, seed, kernel_file, model, kernel_number
+        )
         target = Path(tempfile.mkdtemp(dir=folder))
         try:
-            result = actions.restore_all(
-                picture, settings, target, stop=stop,
-                progress=lambda done, total: progress((done, total), desc="restoring", unit="tiles"),
-            )  # fmt: skip
-            after = actions.result_for_screen(result)
-            before = enlarge_like(actions.to_8bit(actions.read_pixels(picture)), after)
-        except actions.Stopped:
+            with jobs.turn(
+                request.session_hash, waiting=lambda before: progress(0, desc=f"waiting, {before} before you")
+            ) as stop:
+                before, after, result = actions.restore_all(
+                    picture, settings, target, stop=stop,
+                    progress=lambda done, total: progress((done, total), desc="restoring", unit="tiles"),
+                )  # fmt: skip
+        except Stopped:
             shutil.rmtree(target, ignore_errors=True)
             gr.Info("Stopped.")
             return gr.skip(), gr.skip()
         except BaseException:
             shutil.rmtree(target, ignore_errors=True)
             raise
-        finally:
-            jobs.end(request.session_hash)
         return (before, after), str(result)
 
-    with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, 3600)) as page:
+    def cancel_all(request: gr.Request) -> None:
+        """Stop what this session has waiting or running: the button was pressed or the page was closed."""
+        jobs.stop(request.session_hash)
+
+    with Blocks(title=TITLE, analytics_enabled=False, cancelled=jobs.stop) as page:
         gr.Markdown(
             "# usrnet\nDrop a photo that is soft, shaken, noisy or too small, and move the sliders. "
             "Nothing leaves this machine.", elem_id="head",
@@ -197,10 +173,14 @@ def build(folder: Path, models: list[str]) -> gr.Blocks:
                     degrees = gr.Slider(0, 180, 0, step=1, label="Angle in degrees")
                     seed = gr.Number(0, precision=0, minimum=0, label="Camera shake number", elem_id="seed")
                     kernel_file = gr.File(
-                        label="Kernel file (.png, .npy, .mat, .txt)", type="filepath", height=110,
-                        file_types=[".png", ".npy", ".mat", ".txt"], elem_id="kernel-file",
+                        label=f"Kernel file ({', '.join(SUFFIXES)})", type="filepath", height=110,
+                        file_types=list(SUFFIXES), elem_id="kernel-file",
                     )  # fmt: skip
-                    model = gr.Dropdown(models, value=models[0], label="Model", elem_id="model")
+                    number = gr.Number(
+                        None, precision=0, minimum=1, label="Which kernel of the file, if it holds several",
+                        elem_id="kernel-number",
+                    )  # fmt: skip
+                    model = gr.Dropdown(list(offered), value=next(iter(offered)), label="Model", elem_id="model")
                 gr.Examples(
                     make_examples(folder), [upload, scale, width, noise, blur, seed], label="Examples",
                     elem_id="examples", example_labels=["shaken photo", "soft photo", "noisy photo"],
@@ -231,25 +211,18 @@ def build(folder: Path, models: list[str]) -> gr.Blocks:
                     wrap_lines=True, elem_id="command", buttons=["copy"],
                 )  # fmt: skip
 
-        controls = [scale, width, noise, blur, ratio, degrees, seed, kernel_file, model]
+        controls = [scale, width, noise, blur, ratio, degrees, seed, kernel_file, model, number]
         changes = [upload.change, *(one.change for one in controls)]
         gr.on([page.load, *changes], describe, [upload, *controls], [kernel, command],
               trigger_mode="always_last", show_progress="hidden", api_name="describe")  # fmt: skip
+        # These two wait in our own line, from which they can be taken again.
         gr.on([*changes, x.change, y.change], preview, [upload, x, y, *controls], [overview, shown],
-              trigger_mode="always_last", show_progress="minimal", concurrency_id="device", concurrency_limit=1,
+              trigger_mode="always_last", show_progress="minimal", concurrency_limit=None,
               api_name="preview")  # fmt: skip
         overview.select(move, upload, [x, y], show_progress="hidden", api_visibility="private")
-        run.click(restore_all, [upload, *controls], [result, download], concurrency_id="device",
-                  concurrency_limit=1, trigger_mode="once", api_name="restore_all")  # fmt: skip
-        cancel.click(jobs.stop, None, None, queue=False, api_visibility="private")
-        page.unload(jobs.stop)
-    page.queue(max_size=WAITING, default_concurrency_limit=4)
+        run.click(restore_all, [upload, *controls], [result, download], concurrency_limit=None, trigger_mode="once",
+                  api_name="restore_all")  # fmt: skip
+        cancel.click(cancel_all, None, None, queue=False, api_name="cancel")
+        page.unload(cancel_all)
+    page.queue(max_size=2 * limits.WAITING, default_concurrency_limit=4)
     return page
-
-
-def enlarge_like(small: np.ndarray, large: np.ndarray) -> np.ndarray:
-    """``small`` in the size of ``large``, pixel by pixel."""
-    height, width = large.shape[:2]
-    rows = np.arange(height) * small.shape[0] // height
-    columns = np.arange(width) * small.shape[1] // width
-    return small[np.ix_(rows, columns)]
