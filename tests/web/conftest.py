@@ -124,10 +124,11 @@ class Page:
 
 def _start_page(home: Path, *options: str, **limits: float) -> Page:
     port = free_port()
-    process = subprocess.Popen(
-        [sys.executable, "-c", COMMAND, json.dumps(limits), str(home / "connections"), "--port", str(port), *options],
-        stdout=subprocess.DEVNULL, stderr=(home / "stderr").open("w"), env={**os.environ, "TMPDIR": str(home)},
-    )  # fmt: skip
+    command = [sys.executable, "-c", COMMAND, json.dumps(limits), str(home / "connections"), "--port", str(port)]
+    with (home / "stderr").open("w") as errors:
+        process = subprocess.Popen(
+            [*command, *options], stdout=subprocess.DEVNULL, stderr=errors, env={**os.environ, "TMPDIR": str(home)}
+        )
     page = Page(f"http://127.0.0.1:{port}", process, home)
     for _ in range(480):
         try:

@@ -122,7 +122,7 @@ def test_one_kernel_of_several(tmp_path):
     from scipy.io import savemat
 
     path = tmp_path / "psfs.mat"
-    savemat(path, {"first": np.ones((3, 3)), "second": np.eye(5)})
+    savemat(path, {"first": np.ones((3, 3)) / 9, "second": np.eye(5) / 5})
     settings = Settings(blur=FILE, kernel_file=str(path), kernel_number=2)
     assert settings.observation().taps.shape == (1, 5, 5)
     assert "--kernel psfs.mat:2" in settings.command("p.png")

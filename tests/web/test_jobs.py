@@ -106,23 +106,23 @@ def test_cancel_in_the_line_through_the_http_interface(start_page, photo, tmp_pa
     def says(job, text: str) -> bool:
         return any(text in (unit.desc or "") for unit in job.status().progress_data or [])
 
-    running = first.submit(handle_file(large), scale=4, api_name="/restore_all")
+    running = first.submit(handle_file(large), scale=4, kernel_file=None, api_name="/restore_all")
     until(lambda: says(running, "restoring"))
-    waiting = second.submit(handle_file(small), scale=1, api_name="/restore_all")
+    waiting = second.submit(handle_file(small), scale=1, kernel_file=None, api_name="/restore_all")
     until(lambda: says(waiting, "1 before you"))
     with pytest.raises(Exception, match="1 are waiting already"):
-        third.predict(handle_file(small), scale=1, api_name="/restore_all")
+        third.predict(handle_file(small), scale=1, kernel_file=None, api_name="/restore_all")
     second.predict(api_name="/cancel")
     waiting.result(timeout=60)
     assert not running.done()
 
     # A request that is cancelled as Gradio's clients do it leaves the line, too.
-    given_up = third.submit(handle_file(small), scale=1, api_name="/restore_all")
+    given_up = third.submit(handle_file(small), scale=1, kernel_file=None, api_name="/restore_all")
     until(lambda: says(given_up, "1 before you"))
     (index,) = (one["id"] for one in third.config["dependencies"] if one["api_name"] == "restore_all")
     body = {"session_hash": third.session_hash, "fn_index": index, "event_id": given_up.communicator.event_id}
     page.post("cancel", json.dumps(body).encode())
-    again = second.submit(handle_file(small), scale=1, api_name="/restore_all")
+    again = second.submit(handle_file(small), scale=1, kernel_file=None, api_name="/restore_all")
     until(lambda: says(again, "1 before you"))
     first.predict(api_name="/cancel")
     running.result(timeout=120)

@@ -41,7 +41,7 @@ def command_line(*arguments) -> None:
     subprocess.run([sys.executable, "-m", "usrnet", *map(str, arguments)], check=True, capture_output=True)
 
 
-def test_the_whole_path_in_a_browser(page, picture, browser, downloads, tmp_path):
+def test_the_whole_path_in_a_browser(server, page, picture, browser, downloads, tmp_path):
     from selenium.webdriver.common.by import By
     from selenium.webdriver.common.keys import Keys
 
@@ -82,6 +82,12 @@ def test_the_whole_path_in_a_browser(page, picture, browser, downloads, tmp_path
     ActionChains(browser).move_to_element_with_offset(shown, -30, -30).click().perform()
     until(lambda: float(find("#x input[type=number]")[0].get_attribute("value")) < 45)
 
+    outside = [
+        line
+        for line in server.connections().splitlines()
+        if urllib.parse.urlparse(page).netloc.split(":")[1] not in line
+    ]
+    assert outside == []
     hosts = set()
     for entry in browser.get_log("performance"):
         message = json.loads(entry["message"])["message"]
@@ -102,6 +108,31 @@ def test_phone(page, picture, browser):
         assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth + 1")
     finally:
         browser.set_window_size(1300, 1200)
+
+
+def test_cancel_while_another_picture_is_restored(page, picture, browser, photo, tmp_path):
+    from selenium.webdriver.common.by import By
+
+    def find(selector):
+        return browser.find_elements(By.CSS_SELECTOR, selector)
+
+    large = tmp_path / "large.png"
+    Image.fromarray(np.tile(photo, (4, 4, 1))).save(large)
+    browser.get(page)
+    until(lambda: find("#upload input[type=file]"))[0].send_keys(str(picture))
+    until(lambda: len(find("#preview img")) >= 2)
+    other = Client(page, verbose=False)
+    running = other.submit(handle_file(large), scale=4, kernel_file=None, api_name="/restore_all")
+    until(lambda: running.status().progress_data)
+    try:
+        find("button#run, #run button")[0].click()
+        until(lambda: "1 before you" in find("#result")[0].text)
+        find("button#cancel, #cancel button")[0].click()
+        until(lambda: "Stopped." in find("body")[0].text)
+        assert not running.done()
+    finally:
+        other.predict(api_name="/cancel")
+    running.result(timeout=120)
 
 
 def restore_all(client: Client, path: Path, *, scale=2, width=1.8, noise_level=2, model="default") -> Path:

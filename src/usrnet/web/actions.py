@@ -130,7 +130,7 @@ def _pixels_of(path: str) -> np.ndarray:
 
 
 def mark_as_used(path: Path) -> None:
-    """An uploaded file is kept as long again from now on. Raises ``PictureError`` when it has gone."""
+    """An upload or the folder of a result is kept as long again. Raises ``PictureError`` when it is gone."""
     try:
         os.utime(path)
     except FileNotFoundError as error:
@@ -265,6 +265,7 @@ def restore_all(
     def step(done: int, total: int) -> None:
         if stop.is_set():
             raise Stopped
+        mark_as_used(folder)
         progress(done, total)
 
     restore_file(

@@ -45,6 +45,7 @@ def _shown(error: Exception, folder: Path) -> gr.Error:
         text = "something went wrong here; the terminal in which the page was started says what"
     else:
         text = re.sub(rf"{re.escape(str(folder))}[/\\](?:[^/\\\s:]+[/\\])*", "", str(error))
+        text = text.replace(str(folder), "a folder")
         text = text.replace(" (raise it with --max-pixels)", " of this page")
     return gr.Error(text, title="This does not work", print_exception=False)
 

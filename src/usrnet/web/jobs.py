@@ -33,8 +33,8 @@ class Jobs:
         """Wait for one's turn and keep it until the block is left.
 
         The event is set when the job is to end. ``session``: whose job it is, None for one that is not stopped;
-        ``waiting`` is told how many are before it. Raises ``Stopped`` when the job is stopped before its turn,
-        ``UsrnetError`` when too many are waiting.
+        ``waiting`` is told, now and then, how many are before it. Raises ``Stopped`` when the job is stopped before
+        its turn, ``UsrnetError`` when too many are waiting.
         """
         job = _Job(session)
         with self._changed:
@@ -45,7 +45,7 @@ class Jobs:
             with self._changed:
                 while (before := self._line.index(job)) and not job.stop.is_set():
                     waiting(before)
-                    self._changed.wait()
+                    self._changed.wait(limits.SWEEP_SECONDS)
             if job.stop.is_set():
                 raise Stopped
             yield job.stop

@@ -2,6 +2,8 @@
 
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib.resources import as_file, files
 from pathlib import Path
 from typing import Any
@@ -118,22 +120,20 @@ def build(folder: Path, models: list[str]) -> Blocks:
         settings = settings_of(
             scale, width, noise_level, blur, ratio, degrees, seed, kernel_file, model, kernel_number
         )
-        target = Path(tempfile.mkdtemp(dir=folder))
+
+        def waiting(before: int) -> None:
+            actions.mark_as_used(Path(picture))
+            progress(0, desc=f"waiting, {before} before you")
+
         try:
-            with jobs.turn(
-                request.session_hash, waiting=lambda before: progress(0, desc=f"waiting, {before} before you")
-            ) as stop:
+            with jobs.turn(request.session_hash, waiting=waiting) as stop, folder_for_result(folder) as target:
                 before, after, result = actions.restore_all(
                     picture, settings, target, stop=stop,
                     progress=lambda done, total: progress((done, total), desc="restoring", unit="tiles"),
                 )  # fmt: skip
         except Stopped:
-            shutil.rmtree(target, ignore_errors=True)
             gr.Info("Stopped.")
             return gr.skip(), gr.skip()
-        except BaseException:
-            shutil.rmtree(target, ignore_errors=True)
-            raise
         return (before, after), str(result)
 
     def cancel_all(request: gr.Request) -> None:
@@ -226,3 +226,14 @@ def build(folder: Path, models: list[str]) -> Blocks:
         page.unload(cancel_all)
     page.queue(max_size=2 * limits.WAITING, default_concurrency_limit=4)
     return page
+
+
+@contextmanager
+def folder_for_result(folder: Path) -> Iterator[Path]:
+    """A new folder in ``folder``; it stays only when all goes well."""
+    made = Path(tempfile.mkdtemp(dir=folder))
+    try:
+        yield made
+    except BaseException:
+        shutil.rmtree(made, ignore_errors=True)
+        raise
