@@ -119,6 +119,7 @@ def test_cancel_in_the_line_through_the_http_interface(start_page, photo, tmp_pa
     # A request that is cancelled as Gradio's clients do it leaves the line, too.
     given_up = third.submit(handle_file(small), scale=1, kernel_file=None, api_name="/restore_all")
     until(lambda: says(given_up, "1 before you"))
+    assert given_up.communicator
     (index,) = (one["id"] for one in third.config["dependencies"] if one["api_name"] == "restore_all")
     body = {"session_hash": third.session_hash, "fn_index": index, "event_id": given_up.communicator.event_id}
     page.post("cancel", json.dumps(body).encode())

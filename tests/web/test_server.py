@@ -44,10 +44,10 @@ def test_uploads_and_results_are_deleted(start_page, photo, tmp_path):
     page = start_page(KEPT_SECONDS=20, SWEEP_SECONDS=0.5, FOLDER_BYTES=1_500_000)
     examples = page.files()
     assert examples
-    for number in range(6):  # of 440 kB each
-        path = tmp_path / f"{number}.bmp"
+    paths = [tmp_path / f"{number}.bmp" for number in range(6)]  # of 440 kB each
+    for number, path in enumerate(paths):
         Image.fromarray(np.roll(photo, number, 0)).save(path)
-        picture = page.upload(path)
+    picture = [page.upload(path) for path in paths][-1]
     assert sum(size for path, size in page.files().items() if path not in examples) < 1_500_000 + 450_000
 
     answer = page.call("restore_all", picture, scale=1)
