@@ -41,7 +41,7 @@ def test_the_oldest_go_when_there_is_too_much(tmp_path, monkeypatch):
 
 
 def test_uploads_and_results_are_deleted(start_page, photo, tmp_path):
-    page = start_page(KEPT_SECONDS=20, SWEEP_SECONDS=0.5, FOLDER_BYTES=1_500_000)
+    page = start_page(KEPT_SECONDS=8, SWEEP_SECONDS=0.5, FOLDER_BYTES=1_500_000)
     examples = page.files()
     assert examples
     paths = [tmp_path / f"{number}.bmp" for number in range(6)]  # of 440 kB each
