@@ -96,12 +96,11 @@ def test_so_many_may_wait(monkeypatch):
             future.result()
 
 
-def test_cancel_in_the_line_through_the_http_interface(start_page, photo, tmp_path):
-    page = start_page(WAITING=1)
+def test_cancel_in_the_line_through_the_http_interface(narrow, photo, tmp_path):
     large, small = tmp_path / "large.png", tmp_path / "small.png"
     Image.fromarray(np.tile(photo, (4, 4, 1))).save(large)
     Image.fromarray(photo[:64, :64]).save(small)
-    first, second, third = (Client(page.address, verbose=False) for _ in range(3))
+    first, second, third = (Client(narrow.address, verbose=False) for _ in range(3))
 
     def says(job, text: str) -> bool:
         return any(text in (unit.desc or "") for unit in job.status().progress_data or [])
@@ -122,7 +121,7 @@ def test_cancel_in_the_line_through_the_http_interface(start_page, photo, tmp_pa
     assert given_up.communicator
     (index,) = (one["id"] for one in third.config["dependencies"] if one["api_name"] == "restore_all")
     body = {"session_hash": third.session_hash, "fn_index": index, "event_id": given_up.communicator.event_id}
-    page.post("cancel", json.dumps(body).encode())
+    narrow.post("cancel", json.dumps(body).encode())
     again = second.submit(handle_file(small), scale=1, kernel_file=None, api_name="/restore_all")
     until(lambda: says(again, "1 before you"))
     first.predict(api_name="/cancel")

@@ -110,7 +110,7 @@ def test_phone(page, picture, browser):
         browser.set_window_size(1300, 1200)
 
 
-def test_cancel_while_another_picture_is_restored(page, picture, browser, photo, tmp_path):
+def test_cancel_while_another_picture_is_restored(narrow, picture, browser, photo, tmp_path):
     from selenium.webdriver.common.by import By
 
     def find(selector):
@@ -118,10 +118,10 @@ def test_cancel_while_another_picture_is_restored(page, picture, browser, photo,
 
     large = tmp_path / "large.png"
     Image.fromarray(np.tile(photo, (4, 4, 1))).save(large)
-    browser.get(page)
+    browser.get(narrow.address)
     until(lambda: find("#upload input[type=file]"))[0].send_keys(str(picture))
     until(lambda: len(find("#preview img")) >= 2)
-    other = Client(page, verbose=False)
+    other = Client(narrow.address, verbose=False)
     running = other.submit(handle_file(large), scale=4, kernel_file=None, api_name="/restore_all")
     until(lambda: running.status().progress_data)
     try:

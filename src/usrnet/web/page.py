@@ -77,7 +77,7 @@ def build(folder: Path, models: list[str]) -> Blocks:
     @shown_to_people
     def describe(
         picture: str | None, scale, width, noise_level, blur, ratio, degrees, seed, kernel_file, model,
-        kernel_number=None,
+        kernel_number=0,
     ):  # fmt: skip
         """The kernel as a picture, and the command line that does the same."""
         settings = settings_of(
@@ -90,7 +90,7 @@ def build(folder: Path, models: list[str]) -> Blocks:
     @shown_to_people
     def preview(
         picture: str | None, x, y, scale, width, noise_level, blur, ratio, degrees, seed, kernel_file, model,
-        kernel_number=None,
+        kernel_number=0,
     ):  # fmt: skip
         """The picture with the frame at x, y (in %), and the framed part before and after."""
         if not picture:
@@ -112,7 +112,7 @@ def build(folder: Path, models: list[str]) -> Blocks:
     @shown_to_people
     def restore_all(
         picture: str | None, scale, width, noise_level, blur, ratio, degrees, seed, kernel_file, model,
-        request: gr.Request, kernel_number=None, progress=gr.Progress(),  # noqa: B008
+        request: gr.Request, kernel_number=0, progress=gr.Progress(),  # noqa: B008
     ):  # fmt: skip
         """The whole picture: before and after for the screen, and the file in the depth of the input."""
         if not picture:
@@ -177,7 +177,7 @@ def build(folder: Path, models: list[str]) -> Blocks:
                         file_types=list(SUFFIXES), elem_id="kernel-file",
                     )  # fmt: skip
                     number = gr.Number(
-                        None, precision=0, minimum=1, label="Which kernel of the file, if it holds several",
+                        0, precision=0, minimum=0, label="Which kernel of the file, if it holds several",
                         elem_id="kernel-number",
                     )  # fmt: skip
                     model = gr.Dropdown(list(offered), value=next(iter(offered)), label="Model", elem_id="model")
