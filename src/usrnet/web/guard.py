@@ -63,7 +63,8 @@ class Blocks(gr.Blocks):
             raise gr.Error("nothing is fetched from other machines: upload the file", print_exception=False)
         try:
             return await super().preprocess_data(block_fn, inputs, *arguments, **named)
-        except gr.Error:
+        except gr.Error as error:
+            error.print_exception = False
             raise
         except Exception as error:  # its text has our folders
             raise gr.Error("this is not what the page expects: see `Use via API`", print_exception=False) from error
