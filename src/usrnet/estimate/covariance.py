@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from usrnet import kernels
 
 FLOOR = 0.02
 """Added to variances in low-resolution pixels before the logarithm: blurs below 0.14 pixels are all the same."""
@@ -70,15 +69,17 @@ def axes(covariance: np.ndarray) -> tuple[float, float, float]:
     return math.sqrt(max(mean + radius, 0)), math.sqrt(max(mean - radius, 0)), degrees
 
 
-def render(covariance: np.ndarray, *, scale: int) -> np.ndarray:
-    """The Gaussian with a covariance in high-resolution pixels, placed for the scale.
+def text_of(covariance: np.ndarray, *, scale: int) -> str:
+    """The Gaussian with a covariance in high-resolution pixels, as :func:`usrnet.kernels.parse` takes it.
 
     Where the blur is so narrow that a sampled Gaussian realises another variance than it is drawn with, the drawn
     one is chosen so that the realised one is right.
     """
     major, minor, degrees = axes(covariance)
     along, across = (_drawn_width(width, scale) for width in (major, minor))
-    return kernels.gaussian(along, across, degrees, scale=scale)
+    if along < 1.005 * across:
+        return f"gaussian:{math.sqrt(along * across):.3f}"
+    return f"gaussian:{along:.3f},{across:.3f},{degrees:.1f}"
 
 
 def _drawn_width(width: float, scale: int) -> float:

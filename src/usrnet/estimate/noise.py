@@ -9,6 +9,7 @@ JPEG rounds DCT coefficients, so it removes noise from calm blocks and adds erro
 computed from the table of steps, with the coefficients taken as Laplacian.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,7 @@ FEWEST = 60  # … but no fewer than these
 ENOUGH = 200  # blocks without clipped pixels
 LOW = 9  # i + j below this is structure, from it on noise
 ROUNDING = 1 / 12  # variance of rounding to whole numbers
+UNSEEN = 0.1  # coefficients that differ from zero, beyond those that were seen
 LUMA = np.array([0.299, 0.587, 0.114])
 
 
@@ -51,8 +53,9 @@ def measure(
     """
     levels, counts = zip(*(_channel(colour[..., c], rounding) for c in range(colour.shape[-1])), strict=True)
     measured = float(np.mean(np.square(levels)))
-    jpeg = _jpeg_variance(colour, tables, subsampled) if len(tables) else 0.0
-    return Noise(float(np.sqrt(measured + jpeg)), tuple(map(float, levels)), float(np.sqrt(jpeg)), min(counts))
+    total = _jpeg_variance(colour, tables, subsampled, measured) if len(tables) else measured
+    added = math.sqrt(max(total - measured, 0))
+    return Noise(math.sqrt(max(total, measured)), tuple(map(float, levels)), added, min(counts))
 
 
 def _channel(plane: np.ndarray, rounding: float) -> tuple[float, int]:
@@ -112,15 +115,16 @@ def block_spectra(plane: np.ndarray, phase: tuple[int, int] = (0, 0)) -> np.ndar
     return basis @ (blocks.reshape(-1, BLOCK, BLOCK).astype(np.float32) - 128) @ basis.T
 
 
-def _jpeg_variance(colour: np.ndarray, tables: Sequence[np.ndarray], subsampled: bool) -> float:
-    """The variance that quantisation added, as a mean over the channels of RGB."""
+def _jpeg_variance(colour: np.ndarray, tables: Sequence[np.ndarray], subsampled: bool, measured: float) -> float:
+    """The variance of the errors, as a mean over the channels of RGB; ``measured``: what calm blocks show of it."""
     if min(colour.shape[:2]) < 2 * BLOCK:
-        return float(np.mean(np.square(tables[0])) / 12)
+        return measured
     if colour.shape[-1] == 1:
-        return quantisation_variance(block_spectra(colour[..., 0]), tables[0])
+        return quantisation_variance(block_spectra(colour[..., 0]), tables[0], measured)
     y = colour @ LUMA
     red, blue = (colour[..., 0] - y) * 0.713 + 128, (colour[..., 2] - y) * 0.564 + 128
-    total = quantisation_variance(block_spectra(y), tables[0])
+    luma = float(np.square(LUMA).sum()) * measured  # of noise that is the same in red, green and blue
+    total = quantisation_variance(block_spectra(y), tables[0], luma)
     chroma = tables[min(1, len(tables) - 1)]
     # From YCbCr to RGB: R = Y + 1.402 Cr, G = Y − 0.344 Cb − 0.714 Cr, B = Y + 1.772 Cb.
     for plane, weight in ((red, (1.402**2 + 0.714**2) / 3), (blue, (0.344**2 + 1.772**2) / 3)):
@@ -128,39 +132,59 @@ def _jpeg_variance(colour: np.ndarray, tables: Sequence[np.ndarray], subsampled:
             even = plane[: plane.shape[0] // 2 * 2, : plane.shape[1] // 2 * 2]
             plane = even.reshape(even.shape[0] // 2, 2, -1, 2).mean(axis=(1, 3))  # noqa: PLW2901
         if min(plane.shape) >= BLOCK:
-            total += weight * quantisation_variance(block_spectra(plane), chroma)
+            total += weight * quantisation_variance(block_spectra(plane), chroma, 0.3 * measured)
     return total
 
 
-def quantisation_variance(spectra: np.ndarray, table: np.ndarray) -> float:
-    """The mean square of what rounding DCT coefficients N×8×8 to multiples of a table 8×8 has changed.
+def quantisation_variance(spectra: np.ndarray, table: np.ndarray, measured: float = 0.0) -> float:
+    """The mean square of what is wrong with DCT coefficients N×8×8 that were rounded to multiples of a table 8×8.
+
+    ``measured``: the variance of the noise that calm blocks still show. Where steps are narrow it is all there is;
+    where they are wide it is gone, and so is part of the picture.
 
     The steps of most coefficients are wider than their values, which are then zero: how much was lost must be
     guessed from the few that are not. Every coefficient is taken as Laplacian over the blocks, with the scale of
-    the greatest likelihood.
+    the greatest likelihood; where hardly any differs from zero, the scales of the others are continued.
     """
     steps = table.astype(np.float64).reshape(64)
     numbers = np.abs(np.round(spectra.reshape(-1, 64) / steps))
     count = len(numbers)
-    others = (numbers > 0).sum(axis=0) + 0.5  # half a one: that none was seen does not mean that there are none
-    sums = numbers.sum(axis=0) + 0.5
+    seen = (numbers > 0).sum(axis=0)
+    others = seen + UNSEEN
+    sums = numbers.sum(axis=0) + UNSEEN
     # θ = exp(−q / b): P(0) = 1 − √θ, P(±n) = (1 − θ) θ^(n − ½).
-    logs = -np.geomspace(1e-3, 40, 300)[:, None]
+    logs = -np.geomspace(1e-3, 60, 300)[:, None]
     likelihood = (
         np.maximum(count - others, 0) * np.log1p(-np.exp(logs / 2))
         + others * np.log1p(-np.exp(logs))
         + (sums - others / 2) * logs
     )
-    theta_log = logs[likelihood.argmax(axis=0), 0]
-    return float((steps**2 * _lost(theta_log)).sum() / 64)
+    scale = steps / -logs[likelihood.argmax(axis=0), 0]
+    scale = np.minimum(scale, _continued(scale, seen))
+    return float(np.maximum(steps**2 * _lost(-steps / scale), measured).mean())
+
+
+def _continued(scale: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """Scales of 64 coefficients where they are known, elsewhere continued: a power of the frequency and a blur."""
+    i, j = np.mgrid[:BLOCK, :BLOCK]
+    squared = np.maximum((i * i + j * j).reshape(64), 0.5)
+    known = seen >= 20
+    known[0] = False
+    if known.sum() < 6:
+        return np.where(known, scale, 0.3 * np.minimum(scale, 1 / np.sqrt(squared)))
+    design = np.stack([np.ones(64), np.log(squared), squared], 1)
+    weight = np.sqrt(np.minimum(seen[known], 500))
+    answer = np.linalg.lstsq(design[known] * weight[:, None], np.log(scale[known]) * weight, rcond=None)[0]
+    if answer[2] > 0:  # more at high frequencies: only the power counts
+        answer = np.append(np.linalg.lstsq(design[known, :2], np.log(scale[known]), rcond=None)[0], 0)
+    return np.where(known, scale, np.exp(np.minimum(design @ answer, np.log(scale[known]).max())))
 
 
 def _lost(theta_log: np.ndarray) -> np.ndarray:
     """The mean square error of rounding a Laplacian value with scale b to whole numbers; ``theta_log`` = −1/b."""
-    rate = -theta_log[:, None]
-    t = (np.arange(200) + 0.5) / 200
-    inner = np.exp(-rate * t / 2) * rate / 2 * (t / 2) ** 2  # |value| below a half, by t/2
-    outer = np.exp(-rate * t) * rate * (t - 0.5) ** 2  # what lies in one of the other bins, all of one shape
-    lost_inner = inner.mean(axis=1)
-    mass = -np.expm1(-rate[:, 0])
-    return lost_inner + np.exp(-rate[:, 0] / 2) * outer.mean(axis=1) / np.maximum(mass, 1e-12)
+    rate = np.clip(-theta_log, 1e-3, 500)[:, None]
+    t = (np.arange(400) + 0.5) / 400
+    inner = (np.exp(-rate * t / 2) * rate / 2 * (t / 2) ** 2).mean(axis=1)  # of values below a half, which are t/2
+    # What lies in the other bins, all of one shape.
+    outer = (np.exp(-rate * t) * rate * (t - 0.5) ** 2).mean(axis=1) / -np.expm1(-rate[:, 0])
+    return np.minimum(inner + np.exp(-rate[:, 0] / 2) * outer, 2 / rate[:, 0] ** 2)

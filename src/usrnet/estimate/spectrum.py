@@ -43,6 +43,7 @@ def features(tiles: Tensor, *, scale: Tensor, noise_level: Tensor, step: Tensor)
     return torch.cat((plain, over, about, torch.log1p(noise_level)[:, None], torch.log1p(step)[:, None]), 1)
 
 
-def cut(grey: np.ndarray, corners: np.ndarray) -> Tensor:
-    """The tiles of a picture H×W at N corners (top, left), float32 N×64×64."""
-    return torch.stack([torch.from_numpy(grey[t : t + TILE, c : c + TILE].astype(np.float32)) for t, c in corners])
+def cut(grey: np.ndarray, corners: np.ndarray, height: int = TILE, width: int = TILE) -> Tensor:
+    """The tiles of a picture H×W at N corners (top, left), float32 N×height×width."""
+    tiles = [grey[top : top + height, left : left + width].astype(np.float32) for top, left in corners]
+    return torch.from_numpy(np.stack(tiles))

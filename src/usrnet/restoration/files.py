@@ -2,16 +2,22 @@
 
 import warnings
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 from usrnet import io as pictures
 from usrnet.errors import PictureError, UsrnetWarning
+from usrnet.estimate.jpeg import jpeg_of_file
 from usrnet.io import tiff
 from usrnet.restoration.observation import Observation
 from usrnet.restoration.restorer import Progress, Restorer
+from usrnet.restoration.unknown import Unknown, settle
+
+if TYPE_CHECKING:
+    from usrnet.estimate import Estimate
 
 LARGE_BYTES = 512 * 2**20  # results of this size on are written strip by strip, if they are TIFFs
 
@@ -20,23 +26,24 @@ def restore_file(
     restorer: Restorer,
     source: Path | BinaryIO,
     target: Path | BinaryIO,
-    observation: Observation,
+    known: Observation | Unknown,
     *,
     provenance: str | None = None,
     max_pixels: int = pictures.DEFAULT_MAX_PIXELS,
     progress: Progress | None = None,
-) -> None:
+) -> "Estimate | None":
     """Restore one picture file; the target appears whole or not at all.
 
     A TIFF whose result has more than 512 MB goes through memory strip by strip. ``provenance``: a text that the
-    result carries. Raises ``PictureError``.
+    result carries. Returns what was found in the picture, if anything had to be. Raises ``PictureError``.
     """
-    rows = _rows_of_large_tiff(restorer, source, target, observation.scale)
+    rows = _rows_of_large_tiff(restorer, source, target, known.scale)
     if rows is not None and isinstance(target, Path):
         with rows:
             pictures.check_size(rows.shape[1], rows.shape[0], str(source), max_pixels)
             if rows.pages > 1:
                 warnings.warn(f"{source}: {rows.pages} pages, only the first is used", UsrnetWarning, stacklevel=2)
+            observation, found = settle(known, rows)
             shape = (*(observation.scale * length for length in rows.shape[:2]), *rows.shape[2:])
 
             def attempt(tile: int | str) -> None:
@@ -47,9 +54,15 @@ def restore_file(
 
             restorer.within_memory(attempt, rows.shape, observation)
     else:
+        jpeg = None
+        if isinstance(known, Unknown):
+            source = source if isinstance(source, Path) else BytesIO(source.read())
+            jpeg = jpeg_of_file(source)
         picture = pictures.read(source, max_pixels=max_pixels)
+        observation, found = settle(known, picture.pixels, jpeg)
         restored = restorer.restore(picture.pixels, observation, progress=progress)
         pictures.write(target, replace(picture, pixels=restored, provenance=provenance))
+    return found
 
 
 def _rows_of_large_tiff(

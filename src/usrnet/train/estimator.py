@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from PIL import Image
 from pydantic import Field
-from safetensors.torch import save
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from usrnet import kernels
@@ -59,15 +59,19 @@ class EstimatorData(Section):
 
 
 class EstimatorSchedule(Section):
+    """``minutes``: where the machine is slow, the learning rate falls with the time and training ends with it."""
+
     steps: Positive = 12_000
+    minutes: Annotated[float, Field(gt=0)] | None = None
     lr: Annotated[float, Field(gt=0)] = 2e-3
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
 
 
 class EstimatorModel(Section):
-    """Sizes of the network, and how far its widths lean to the narrow side: 0.5 is not at all."""
+    """Sizes of the network, a file to start from, and how far widths lean to the narrow side: 0.5 is not at all."""
 
     hidden: tuple[Positive, Positive] = (256, 128)
+    init: str | None = None
     quantile: Share = 0.35
 
 
@@ -288,28 +292,34 @@ def train_estimator(config: EstimatorConfig) -> Path:
     pool = Pool(Greys(training.files, rng), config, rng)
     test = _fixed_set(Greys(held_out.files, np.random.default_rng(1)), config)
     network = BlurNet(config.model.hidden)
+    if config.model.init:
+        network.load_state_dict(load_file(config.model.init))
     average = torch.optim.swa_utils.AveragedModel(
         network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(config.schedule.ema)
     )
     optimiser = torch.optim.AdamW(network.parameters(), config.schedule.lr, weight_decay=1e-4)
     steps = config.schedule.steps
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda i: min(1, (i + 1) / 50) * (0.5 + 0.5 * math.cos(math.pi * min(1, i / steps)))
-    )
     pool.add(max(config.data.fresh, config.data.batch))
     begin = time.perf_counter()
     for number in range(1, steps + 1):
+        done = number / steps
+        if config.schedule.minutes:
+            done = max(done, (time.perf_counter() - begin) / 60 / config.schedule.minutes)
+        rate = min(1, number / 50) * (0.5 + 0.5 * math.cos(math.pi * min(1, done)))
+        for group in optimiser.param_groups:
+            group["lr"] = config.schedule.lr * rate
         pool.add(config.data.fresh)
         loss = loss_of(network, *pool.draw(config.data.batch), config.model.quantile)
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimiser.step()
-        schedule.step()
         average.update_parameters(network)
-        if number % config.run.log_every == 0 or number == steps:
+        if number % config.run.log_every == 0 or done >= 1:
             print(f"{number}/{steps}  {time.perf_counter() - begin:.0f} s  {_report(average.module, test)}", flush=True)  # noqa: T201
             _save(average.module, folder)
+        if done >= 1:
+            break
     return _save(average.module, folder)
 
 
