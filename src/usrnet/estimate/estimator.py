@@ -31,6 +31,8 @@ from usrnet.restoration.observation import DEFAULT_NOISE_LEVEL, DEFAULT_WIDTHS
 if TYPE_CHECKING:
     from PIL.Image import Image
 
+    from usrnet.restoration import Restorer
+
 PART, PARTS = 512, 3  # of pictures above PARTS² parts, so many squares of this side in both directions are looked at
 PRIOR_SPREAD = 0.7  # of the logarithm of the variance, around the default
 ALIKE = 0.35  # how much the errors of two tiles of one picture have in common
@@ -63,7 +65,8 @@ class Estimate:
 
     def __str__(self) -> str:
         major, minor = self.widths
-        blur = "no blur" if self.text == "delta" else f"blur {major:.2f}"
+        kind = "shake" if self.text is None else "blur"
+        blur = "no blur" if self.text == "delta" else f"{kind} {major:.2f}"
         if self.text != "delta" and major > 1.05 * minor:
             blur += f"×{minor:.2f} pixels at {self.degrees:.0f}°"
         elif self.text != "delta":
@@ -85,20 +88,27 @@ class Estimate:
 
 
 def estimate(
-    image: "np.ndarray | Image", *, scale: int = 2, jpeg: Jpeg | None = None
+    image: "np.ndarray | Image",
+    *,
+    scale: int = 2,
+    jpeg: Jpeg | None = None,
+    restorer: "Restorer | None" = None,
 ) -> Estimate:
     """The blur kernel and the noise level of a picture.
 
     ``image``: a PIL image or an array H×W, H×W×3 or H×W×4, uint8, uint16 or float in [0,1]. ``scale``: the factor by
     which it is to be enlarged; the kernel is in pixels of the result. ``jpeg``: the steps of the JPEG file that the
-    picture comes from; a PIL image that was opened from one has them.
+    picture comes from; a PIL image that was opened from one has them. ``restorer``: what camera shake is looked for
+    with, at ×1; ``default`` if there is none.
 
     Never fails for what the picture shows: a black one gets the defaults, confidence 0 and a sentence. Raises
     ``UsrnetError`` for what is no picture.
     """
     check_scale(scale)
     source = pictures.from_any(image)
-    return estimate_parts(parts_of(source.pixels), scale=scale, jpeg=jpeg or jpeg_of(image))
+    return estimate_parts(
+        parts_of(source.pixels), scale=scale, jpeg=jpeg or jpeg_of(image), restorer=restorer
+    )
 
 
 def estimate_file(path: Path, *, scale: int = 2) -> Estimate:
@@ -132,7 +142,9 @@ def parts_of(pixels: Any) -> list[np.ndarray]:
     return parts
 
 
-def estimate_parts(parts: Sequence[np.ndarray], *, scale: int, jpeg: Jpeg | None = None) -> Estimate:
+def estimate_parts(
+    parts: Sequence[np.ndarray], *, scale: int, jpeg: Jpeg | None = None, restorer: "Restorer | None" = None
+) -> Estimate:
     """The estimate from parts of one picture, arrays of one kind."""
     views = [view for part in parts if (view := View.of(part)) is not None]
     if not views:
@@ -171,7 +183,10 @@ def estimate_parts(parts: Sequence[np.ndarray], *, scale: int, jpeg: Jpeg | None
     if confidence < 0.5:
         notes.append("the picture says little about its blur: the widths are drawn towards the default ones")
     regions = np.column_stack([places, width_of_tiles])
-    return _answer(fused, scale, level, confidence, notes, regions, noise)
+    answer = _answer(fused, scale, level, confidence, notes, regions, noise)
+    if scale == 1 and fused.family == "motion" and gain == 1 and answer.text != "delta":
+        return _shaken(answer, max(views, key=lambda view: view.grey.size).colour, restorer)
+    return answer
 
 
 @dataclass(frozen=True)
@@ -311,6 +326,35 @@ def _answer(
         notes = [*notes, "shrunk by a program, it seems (bicubic)"]
     return Estimate(
         scale, kernels.parse(text, scale), text, level, (major, minor), degrees, confidence, notes, regions, noise
+    )
+
+
+def _shaken(gaussian: Estimate, colour: np.ndarray, restorer: "Restorer | None") -> Estimate:
+    """The kernel of camera shake, if one is found; else the Gaussian with a sentence."""
+    from usrnet.estimate import shake
+    from usrnet.restoration import Restorer
+
+    if min(colour.shape[:2]) < shake.SMALLEST:
+        return replace(gaussian, notes=[*gaussian.notes, "looks shaken, but is too small to find out how"])
+    restorer = restorer or Restorer("default", tile="off")
+    found = shake.find(
+        colour / 255.0,
+        noise_level=gaussian.noise_level,
+        start=gaussian.kernel,
+        restore=shake.restoring(restorer),
+    )
+    if not found.accepted:
+        note = f"looks shaken, but {found.reason}: a Gaussian is used"
+        return replace(gaussian, notes=[*gaussian.notes, note], confidence=0.5 * gaussian.confidence)
+    major, minor, degrees = covariance.axes(covariance.moments(found.kernel))
+    return replace(
+        gaussian,
+        kernel=found.kernel,
+        text=None,
+        widths=(major, minor),
+        degrees=degrees,
+        confidence=min(gaussian.confidence, found.agreement),
+        notes=[*gaussian.notes, "camera shake: the kernel has no formula, -o writes it to a file"],
     )
 
 

@@ -14,12 +14,17 @@ does not swing beyond black and white.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy import fft, ndimage
 
+if TYPE_CHECKING:
+    from usrnet.restoration import Restorer
+
 SIDE = 31  # of the kernel
-CROP = 224  # side of the part that is worked on
+CROP = 224  # side of the part that is worked on …
+SMALLEST = 96  # … and below this it is not tried
 LEVELS = (20.0, 14.0, 10.0, 7.0, 5.0, 4.0, 3.2)  # σ fed to the restoration in turns, down to the noise
 TRIALS = 3  # turns from every start, before one is gone on with
 WEIGHTS = (4e-3, 1.2e-3)  # of sparsity, two starts
@@ -29,6 +34,18 @@ SWING = 0.35  # grey levels beyond black and white, in the mean
 
 Restore = Callable[[np.ndarray, np.ndarray, float], np.ndarray]
 """Picture H×W×C in [0,1], kernel, noise level on the 0–255 scale → restored picture, not clipped."""
+
+
+def restoring(restorer: "Restorer") -> Restore:
+    """The restoration that the turns are taken with."""
+    from usrnet.restoration import observe
+
+    def restore(picture: np.ndarray, kernel: np.ndarray, noise_level: float) -> np.ndarray:
+        observation = observe(scale=1, kernel=kernel, noise_level=noise_level)
+        *_, (_, restored) = restorer.iterations(picture.astype(np.float32), observation)
+        return restored[..., : picture.shape[2]].astype(np.float64)
+
+    return restore
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,6 +12,7 @@ time turned, exposed and disturbed anew.
 
 import math
 import time
+import tomllib
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -20,20 +21,19 @@ from typing import Annotated
 import numpy as np
 import torch
 from PIL import Image
-from pydantic import Field
+from pydantic import Field, ValidationError
 from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from usrnet import kernels
 from usrnet.atomic import write_bytes
 from usrnet.degradation import degrade_batch
-from usrnet.device import choose_device
 from usrnet.errors import UsrnetError
 from usrnet.estimate import covariance
 from usrnet.estimate.network import FAMILIES, BlurNet
 from usrnet.estimate.spectrum import TILE, features
 from usrnet.io import read_rgb
-from usrnet.train.config import Positive, Section, Share
+from usrnet.train.config import RECIPES, Positive, Section, Share
 from usrnet.train.photos import list_photos
 
 MARGIN = 4  # low-resolution pixels around a tile that are blurred and thrown away: crops wrap around
@@ -82,6 +82,40 @@ class EstimatorConfig(Section):
     data: EstimatorData
     schedule: EstimatorSchedule = EstimatorSchedule()
     model: EstimatorModel = EstimatorModel()
+
+
+def trains_estimator(source: str | Path) -> bool:
+    """Whether a recipe's name or a TOML file is for this network: the file says ``trains = "estimator"``."""
+    try:
+        return tomllib.loads(_file_of(source).read_text("utf-8")).get("trains") == "estimator"
+    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError):
+        return False  # the other reader says what is wrong with it
+
+
+def read_estimator_config(source: str | Path, overrides: Sequence[str] = ()) -> EstimatorConfig:
+    """The configuration in a TOML file or recipe, with ``section.key=value`` put over it. Raises ``UsrnetError``."""
+    tree = tomllib.loads(_file_of(source).read_text("utf-8"))
+    tree.pop("trains", None)
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        section, dot, name = key.strip().partition(".")
+        if not (equals and dot):
+            raise UsrnetError(f"--set {override}: write section.key=value, as in schedule.steps=1000")
+        try:
+            value = tomllib.loads(f"value = {text}")["value"]
+        except tomllib.TOMLDecodeError:
+            value = text  # a word need not be quoted
+        tree.setdefault(section, {})[name] = value
+    try:
+        return EstimatorConfig.model_validate(tree)
+    except ValidationError as error:
+        problems = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        raise UsrnetError(f"{source}: " + "; ".join(problems)) from error
+
+
+def _file_of(source: str | Path) -> Path:
+    recipe = RECIPES / f"{source}.toml"
+    return recipe if recipe.is_file() and not Path(source).is_file() else Path(source)
 
 
 class Greys:
@@ -224,16 +258,15 @@ class Pool:
         moments[turned] = moments[turned].flip(1)
         tiles[mirrored] = tiles[mirrored].flip(2)
         moments[mirrored] = moments[mirrored] * torch.tensor([1.0, -1, 1])
-        noise, told, step = disturb(rng, tiles)
-        del noise
+        told, step = disturb(rng, tiles)
         inputs = features(tiles, scale=self.scale[places], noise_level=told, step=step)
         return inputs, covariance.logarithm(moments), self.family[places]
 
 
-def disturb(rng: np.random.Generator, tiles: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def disturb(rng: np.random.Generator, tiles: Tensor) -> tuple[Tensor, Tensor]:
     """Expose, add noise to, round and compress tiles in place.
 
-    Returns the noise level, what an estimator of it would say, and the JPEG step, N each.
+    Returns what an estimator of the noise would say, and the JPEG step, N each.
     """
     count = len(tiles)
 
@@ -257,7 +290,7 @@ def disturb(rng: np.random.Generator, tiles: Tensor) -> tuple[Tensor, Tensor, Te
         told[i] = 0
         if rng.random() < 0.8:  # a picture that was saved again does not tell
             step[i] = table
-    return noise, told, step
+    return told, step
 
 
 def _compressed(tile: Tensor, quality: int) -> tuple[Tensor, float]:
@@ -283,7 +316,6 @@ def train_estimator(config: EstimatorConfig) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng(config.run.seed)
     torch.manual_seed(config.run.seed)
-    choose_device("cpu")
     listing = list_photos(config.data.folders, TILE + 2 * MARGIN)
     if len(listing.files) <= config.data.held_out:
         raise UsrnetError(f"{len(listing.files)} photos are too few to hold out {config.data.held_out} of them")
@@ -316,7 +348,8 @@ def train_estimator(config: EstimatorConfig) -> Path:
         optimiser.step()
         average.update_parameters(network)
         if number % config.run.log_every == 0 or done >= 1:
-            print(f"{number}/{steps}  {time.perf_counter() - begin:.0f} s  {_report(average.module, test)}", flush=True)  # noqa: T201
+            seconds = time.perf_counter() - begin
+            print(f"{number}/{steps}  {seconds:.0f} s  {_report(average.module, test)}", flush=True)  # noqa: T201
             _save(average.module, folder)
         if done >= 1:
             break
@@ -340,7 +373,8 @@ def _report(network: nn.Module, test: tuple[Tensor, Tensor, Tensor]) -> str:
     width = error[:, 0].abs().mean() / 2
     right = (logits.argmax(1) == family).float().mean()
     surprise = (error.square() * torch.exp(-log_variance)).mean()
-    return f"log width {width:.3f}  log covariance {error.square().mean().sqrt():.3f}  surprise {surprise:.2f}  family {right:.2f}"
+    covariances = error.square().mean().sqrt()
+    return f"log width {width:.3f}  log covariance {covariances:.3f}  surprise {surprise:.2f}  family {right:.2f}"
 
 
 def _save(network: nn.Module, folder: Path) -> Path:
