@@ -57,13 +57,26 @@ def load() -> BlurNet:
 
 @torch.inference_mode()
 def predict(tiles: Tensor, *, scale: int, noise_level: float, step: float = 0.0) -> TileEstimates:
-    """The blur of tiles N×64×64 (luma on the 0–255 scale) of one picture."""
+    """The blur of tiles N×h×w (luma on the 0–255 scale) of one picture.
+
+    A tile that is turned or mirrored has a blur that is: the answers for four such tiles are turned back and averaged.
+    """
     count = len(tiles)
-    inputs = features(
-        tiles,
-        scale=torch.full((count,), scale),
-        noise_level=torch.full((count,), float(noise_level)),
-        step=torch.full((count,), float(step)),
-    )
-    mean, log_variance, logits = load()(inputs)
-    return TileEstimates(mean, log_variance.exp(), logits.log_softmax(1))
+    network = load()
+    answers = []
+    for view, signs in (
+        (tiles, (1, 1, 1)),
+        (tiles.mT, (1, -1, 1)),
+        (tiles.flip(2), (1, 1, -1)),
+        (tiles.mT.flip(2), (1, -1, -1)),
+    ):
+        inputs = features(
+            view,
+            scale=torch.full((count,), scale),
+            noise_level=torch.full((count,), float(noise_level)),
+            step=torch.full((count,), float(step)),
+        )
+        mean, log_variance, logits = network(inputs)
+        answers.append((mean * torch.tensor(signs), log_variance.exp(), logits.log_softmax(1)))
+    means, variances, families = (torch.stack(parts).mean(dim=0) for parts in zip(*answers, strict=True))
+    return TileEstimates(means, variances, families)
