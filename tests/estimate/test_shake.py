@@ -13,7 +13,7 @@ def circular(picture: np.ndarray, kernel: np.ndarray) -> np.ndarray:
 def test_the_kernel_that_leads_from_sharp_to_blurred(photo):
     sharp = photo[:160, 100:260].astype(float) / 255
     kernel = kernels.motion(7)
-    found = shake.kernel_step(sharp, circular(sharp, kernel))
+    found = shake.kernel_step([sharp], [circular(sharp, kernel)])
     assert found.sum() == pytest.approx(1)
     assert found.min() >= 0
     assert shake.correlation(found, kernel) > 0.95
@@ -24,7 +24,7 @@ def test_the_kernel_is_not_flipped(photo):
     kernel = np.zeros((9, 9))
     kernel[4, 4:] = [5, 4, 3, 2, 1]
     kernel[4:, 4] += [0, 1, 1, 0, 0]
-    found = shake.kernel_step(sharp, circular(sharp, kernel / kernel.sum()))
+    found = shake.kernel_step([sharp], [circular(sharp, kernel / kernel.sum())])
     assert shake.correlation(found, kernel) > 0.95
     assert shake.correlation(found, kernel[::-1, ::-1]) < 0.95
 

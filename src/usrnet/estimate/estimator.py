@@ -338,10 +338,7 @@ def _shaken(gaussian: Estimate, colour: np.ndarray, restorer: "Restorer | None")
         return replace(gaussian, notes=[*gaussian.notes, "looks shaken, but is too small to find out how"])
     restorer = restorer or Restorer("default", tile="off")
     found = shake.find(
-        colour / 255.0,
-        noise_level=gaussian.noise_level,
-        start=gaussian.kernel,
-        restore=shake.restoring(restorer),
+        colour / 255.0, noise_level=gaussian.noise_level, restore=shake.restoring(restorer)
     )
     if not found.accepted:
         note = f"looks shaken, but {found.reason}: a Gaussian is used"

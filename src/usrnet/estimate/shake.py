@@ -5,15 +5,17 @@
 with σ_i falling from 20 grey levels to the noise: at first only strong edges survive, which is what lets a kernel
 be seen. The first k comes from a pyramid that keeps the gradients of x sparse (L. Xu, S. Zheng, J. Jia, "Unnatural
 L0 sparse representation for natural image deblurring", CVPR 2013; weights as in J. Anger, G. Facciolo, M. Delbracio,
-"Blind image deblurring using the l0 gradient prior", IPOL 9, 2019), from two of its weights, and from the Gaussian.
+"Blind image deblurring using the l0 gradient prior", IPOL 9, 2019), with two weights.
 
-A wrong start stays wrong, and nothing that can be computed from one picture tells every wrong kernel. So an answer
-is accepted only if two starts meet in it, what it cannot explain is no more than the noise, and the restored picture
+A wrong start stays wrong, and a kernel that is wrong explains the picture it comes from as well as the right one
+does. But the shake was one for all of the picture: the two halves are looked at by themselves, and an answer is
+accepted only if they say the same, if what it cannot explain is no more than the noise, and if the restored picture
 does not swing beyond black and white.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,12 +25,12 @@ if TYPE_CHECKING:
     from usrnet.restoration import Restorer
 
 SIDE = 31  # of the kernel
-CROP = 224  # side of the part that is worked on …
-SMALLEST = 96  # … and below this it is not tried
+CROP = 192  # side of what is looked at of either half …
+SMALLEST = 128  # … and of the smallest picture with which it is tried
 LEVELS = (20.0, 14.0, 10.0, 7.0, 5.0, 4.0, 3.2)  # σ fed to the restoration in turns, down to the noise
 TRIALS = 3  # turns from every start, before one is gone on with
 WEIGHTS = (4e-3, 1.2e-3)  # of sparsity, two starts
-MEET = 0.8  # correlation of the kernels that two starts lead to
+MEET = 0.7  # correlation of the kernels of the two halves
 UNEXPLAINED = 1.25  # standard deviations of the noise
 SWING = 0.35  # grey levels beyond black and white, in the mean
 
@@ -60,45 +62,46 @@ class Shake:
     agreement: float
 
 
-def find(colour: np.ndarray, *, noise_level: float, start: np.ndarray, restore: Restore) -> Shake:
-    """The kernel of a shaken picture H×W×C in [0,1], at least 96×96; ``start``: the Gaussian that was estimated."""
-    part = _busiest(colour, CROP)
+def find(colour: np.ndarray, *, noise_level: float, restore: Restore) -> Shake:
+    """The kernel of a shaken picture H×W×C in [0,1], at least 96×96."""
+    parts = halves(colour)
     sigma = max(noise_level, 1.0)
-    grey = part.mean(axis=2)
-    gaussian = _fit(start, SIDE)
-    firsts = [pyramid(grey, sigma / 255, weight=weight) for weight in WEIGHTS] + [gaussian]
-    tried = [_alternate(part, first, LEVELS[:TRIALS], restore) for first in firsts]
-    scores = [_residual(part, kernel, restore, LEVELS[TRIALS]) for kernel in tried]
-    order = np.argsort(scores)
-    best = tried[order[0]]
-    agreement = max(correlation(best, tried[other]) for other in order[1:])
-    turns = [level for level in LEVELS[TRIALS:] if level > sigma] + [sigma]
-    kernel, residual, swing = best, np.inf, np.inf
-    for level in turns:
-        restored = restore(part, kernel, level)
-        residual, swing = _unexplained(part, restored, kernel), _beyond(restored)
-        if residual <= 1.03 * sigma:  # from here on only the noise is fitted
+    best: list[np.ndarray] = []
+    agreement = -1.0
+    for weight in WEIGHTS:
+        found = [pyramid(part.mean(axis=2), sigma / 255, weight=weight) for part in parts]
+        for level in LEVELS[:TRIALS]:
+            found = [
+                kernel_step([restore(part, kernel, level)], [part]) for part, kernel in zip(parts, found, strict=True)
+            ]
+        meets = correlation(found[0], found[-1])
+        if meets > agreement:
+            best, agreement = found, meets
+    # From here on one kernel has to explain both halves.
+    level = LEVELS[TRIALS - 1]
+    kernel = kernel_step([restore(part, one, level) for part, one in zip(parts, best, strict=True)], parts)
+    residual = swing = np.inf
+    for level in [level for level in LEVELS[TRIALS:] if level > sigma] + [sigma]:
+        restored = [restore(part, kernel, level) for part in parts]
+        residual = float(np.mean([_unexplained(y, x, kernel) for y, x in zip(parts, restored, strict=True)]))
+        swing = float(np.mean([_beyond(x) for x in restored]))
+        if residual <= 1.03 * sigma:  # from here on only the noise would be fitted
             break
-        kernel = kernel_step(restored, part)
+        kernel = kernel_step(restored, parts)
     reason = ""
     if agreement < MEET:
-        reason = "different starts lead to different kernels"
+        reason = "its two halves say different things"
     elif residual > UNEXPLAINED * sigma + 0.5:
-        reason = "the kernel does not explain the picture"
+        reason = "no kernel explains it"
     elif swing > SWING:
-        reason = "the restored picture rings"
-    return Shake(kernel, not reason, reason, float(residual), float(swing), float(agreement))
+        reason = "what comes out rings"
+    return Shake(kernel, not reason, reason, residual, swing, agreement)
 
 
-def _alternate(part: np.ndarray, kernel: np.ndarray, levels: tuple[float, ...], restore: Restore) -> np.ndarray:
-    for level in levels:
-        kernel = kernel_step(restore(part, kernel, level), part)
-    return kernel
-
-
-def _residual(part: np.ndarray, kernel: np.ndarray, restore: Restore, level: float) -> float:
-    restored = restore(part, kernel, level)
-    return _unexplained(part, restored, kernel) + 10 * _beyond(restored)
+def halves(colour: np.ndarray) -> list[np.ndarray]:
+    """The square with the most gradient of either half of the picture."""
+    axis = int(colour.shape[1] > colour.shape[0])
+    return [_busiest(half, CROP) for half in np.array_split(colour, 2, axis=axis)]
 
 
 def _unexplained(part: np.ndarray, restored: np.ndarray, kernel: np.ndarray) -> float:
@@ -123,19 +126,22 @@ def _spectrum(kernel: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return fft.rfft2(np.roll(padded, (-(kernel.shape[0] // 2), -(kernel.shape[1] // 2)), (0, 1)))
 
 
-def kernel_step(restored: np.ndarray, part: np.ndarray, *, smooth: float = 0.01, side: int = SIDE) -> np.ndarray:
-    """The kernel that leads from a restored picture H×W×C to the observed one, side×side.
+def kernel_step(
+    restored: Sequence[np.ndarray], parts: Sequence[np.ndarray], *, smooth: float = 0.01, side: int = SIDE
+) -> np.ndarray:
+    """The kernel that leads from restored pictures to observed ones, all H×W×C: side×side.
 
-    The normal equations of the gradients, summed over the colours, are solved per frequency, in turns with the
-    projection onto what a kernel is: not negative, inside its window, of sum one.
+    The normal equations of the gradients, summed over pictures and colours, are solved per frequency, in turns with
+    the projection onto what a kernel is: not negative, inside its window, of sum one.
     """
-    shape = part.shape[:2]
-    taper = _taper(shape, side)
+    shape = (min(part.shape[0] for part in parts), min(part.shape[1] for part in parts))
+    taper = _taper(shape, side // 2)
     cross: np.ndarray = np.zeros(())
     power: np.ndarray = np.zeros(())
-    for c in range(part.shape[2]):
-        for axis in (0, 1):
-            x, y = (fft.rfft2(taper * (np.roll(plane[..., c], -1, axis) - plane[..., c])) for plane in (restored, part))
+    for sharp, blurred in zip(restored, parts, strict=True):
+        for c, axis in product(range(blurred.shape[2]), (0, 1)):
+            planes = (whole[: shape[0], : shape[1], c] for whole in (sharp, blurred))
+            x, y = (fft.rfft2(taper * (np.roll(plane, -1, axis) - plane)) for plane in planes)
             cross = cross + x.conj() * y
             power = power + np.abs(x) ** 2
     gradient = _gradient_power(shape)
@@ -256,7 +262,7 @@ def correlation(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _busiest(colour: np.ndarray, side: int) -> np.ndarray:
-    """The square with the most gradient, of at most ``side``."""
+    """The square with the most gradient, of at most ``side`` and a multiple of 8."""
     height, width = (min(side, length) // 8 * 8 for length in colour.shape[:2])
     grey = colour.mean(axis=2)
     activity = ndimage.uniform_filter(np.abs(np.gradient(grey)).sum(axis=0), (height, width), mode="constant")
@@ -264,14 +270,3 @@ def _busiest(colour: np.ndarray, side: int) -> np.ndarray:
     inside = activity[top : grey.shape[0] - (height - top) + 1, left : grey.shape[1] - (width - left) + 1]
     y, x = np.unravel_index(int(inside.argmax()), inside.shape)
     return colour[y : y + height, x : x + width]
-
-
-def _fit(kernel: np.ndarray, side: int) -> np.ndarray:
-    """A kernel cut to, or with zeros to, side×side."""
-    result = np.zeros((side, side))
-    half = min(side, *kernel.shape) // 2
-    a, b = side // 2, [length // 2 for length in kernel.shape]
-    result[a - half : a + half + 1, a - half : a + half + 1] = kernel[
-        b[0] - half : b[0] + half + 1, b[1] - half : b[1] + half + 1
-    ]
-    return result / result.sum()
