@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-
 FLOOR = 0.02
 """Added to variances in low-resolution pixels before the logarithm: blurs below 0.14 pixels are all the same."""
 

@@ -106,9 +106,7 @@ def estimate(
     """
     check_scale(scale)
     source = pictures.from_any(image)
-    return estimate_parts(
-        parts_of(source.pixels), scale=scale, jpeg=jpeg or jpeg_of(image), restorer=restorer
-    )
+    return estimate_parts(parts_of(source.pixels), scale=scale, jpeg=jpeg or jpeg_of(image), restorer=restorer)
 
 
 def estimate_file(path: Path, *, scale: int = 2) -> Estimate:
@@ -251,7 +249,12 @@ def _tiles(
         corners = tiles.corners[:share]
         if len(corners):
             estimates.append(
-                predict(cut(view.grey, corners, tiles.height, tiles.width), scale=scale, noise_level=noise_level, step=step)
+                predict(
+                    cut(view.grey, corners, tiles.height, tiles.width),
+                    scale=scale,
+                    noise_level=noise_level,
+                    step=step,
+                )
             )
             places.append(corners + np.array(view.corner))
     if not estimates:
@@ -337,9 +340,7 @@ def _shaken(gaussian: Estimate, colour: np.ndarray, restorer: "Restorer | None")
     if min(colour.shape[:2]) < shake.SMALLEST:
         return replace(gaussian, notes=[*gaussian.notes, "looks shaken, but is too small to find out how"])
     restorer = restorer or Restorer("default", tile="off")
-    found = shake.find(
-        colour / 255.0, noise_level=gaussian.noise_level, restore=shake.restoring(restorer)
-    )
+    found = shake.find(colour / 255.0, noise_level=gaussian.noise_level, restore=shake.restoring(restorer))
     if not found.accepted:
         note = f"looks shaken, but {found.reason}: a Gaussian is used"
         return replace(gaussian, notes=[*gaussian.notes, note], confidence=0.5 * gaussian.confidence)
@@ -363,9 +364,7 @@ def defaults(scale: int, notes: list[str]) -> Estimate:
     """What is assumed of a picture that says nothing."""
     width = DEFAULT_WIDTHS[scale]
     text = f"gaussian:{width:g}"
-    return Estimate(
-        scale, kernels.parse(text, scale), text, DEFAULT_NOISE_LEVEL, (width, width), 0.0, 0.0, notes
-    )
+    return Estimate(scale, kernels.parse(text, scale), text, DEFAULT_NOISE_LEVEL, (width, width), 0.0, 0.0, notes)
 
 
 def noise_to_feed(level: float) -> float:

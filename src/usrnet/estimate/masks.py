@@ -52,7 +52,9 @@ def choose_tiles(grey: np.ndarray, *, noise_level: float, usable: np.ndarray | N
     if min(height, width) < WINDOW:
         return nothing
     step = TILE // 2 if grey.size < 2_000_000 else TILE
-    corners = np.array([(t, c) for t in _places(grey.shape[0], height, step) for c in _places(grey.shape[1], width, step)])
+    corners = np.array(
+        [(t, c) for t in _places(grey.shape[0], height, step) for c in _places(grey.shape[1], width, step)]
+    )
     structure = _sums(_structure(grey), corners // 4, height // 4 - 1, width // 4 - 1)
     structure /= (height // 4 - 1) * (width // 4 - 1)
     noise = noise_level**2 / 8  # of the difference of two means of 16 pixels

@@ -59,7 +59,7 @@ def load() -> BlurNet:
 def predict(tiles: Tensor, *, scale: int, noise_level: float, step: float = 0.0) -> TileEstimates:
     """The blur of tiles N×h×w (luma on the 0–255 scale) of one picture.
 
-    A tile that is turned or mirrored has a blur that is: the answers for four such tiles are turned back and averaged.
+    A tile that is turned or mirrored has a blur that is: the answers for four such are turned back and averaged.
     """
     count = len(tiles)
     network = load()

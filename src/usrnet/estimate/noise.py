@@ -130,7 +130,7 @@ def _jpeg_variance(colour: np.ndarray, tables: Sequence[np.ndarray], subsampled:
     for plane, weight in ((red, (1.402**2 + 0.714**2) / 3), (blue, (0.344**2 + 1.772**2) / 3)):
         if subsampled:
             even = plane[: plane.shape[0] // 2 * 2, : plane.shape[1] // 2 * 2]
-            plane = even.reshape(even.shape[0] // 2, 2, -1, 2).mean(axis=(1, 3))  # noqa: PLW2901
+            plane = even.reshape(even.shape[0] // 2, 2, -1, 2).mean(axis=(1, 3))
         if min(plane.shape) >= BLOCK:
             total += weight * quantisation_variance(block_spectra(plane), chroma, 0.3 * measured)
     return total

@@ -204,7 +204,9 @@ def pyramid(grey: np.ndarray, sigma: float, *, weight: float, side: int = SIDE, 
         kernel = level.kernel(latent, length, smoothness)
         for turn in range(turns):
             first = turn == 0
-            latent = level.latent(kernel, weight, level.picture if first else latent, 2 * weight if first else 0.05, 2 if first else 5)
+            latent = level.latent(
+                kernel, weight, level.picture if first else latent, 2 * weight if first else 0.05, 2 if first else 5
+            )
             kernel = level.kernel(latent, length, smoothness)
             weight = max(weight / 1.1, least)
     return kernel
@@ -221,9 +223,7 @@ class _Level:
         self.spectrum = fft.rfft2(self.picture)
         self.gradient = _gradient_power((picture.shape[0], picture.shape[1])).astype(np.float32)
 
-    def latent(
-        self, kernel: np.ndarray, weight: float, latent: np.ndarray, beta: float, rate: float
-    ) -> np.ndarray:
+    def latent(self, kernel: np.ndarray, weight: float, latent: np.ndarray, beta: float, rate: float) -> np.ndarray:
         """The picture with few gradients that the kernel blurs into the observed one (half-quadratic splitting)."""
         transfer = _spectrum(kernel, self.picture.shape).astype(np.complex64)
         numerator, denominator = transfer.conj() * self.spectrum, np.abs(transfer) ** 2

@@ -115,7 +115,10 @@ class BlindEvaluation:
         """The cases that ``output`` holds."""
         known = read_scores(output)
         names = [field.name for field in fields(Case)]
-        found = [known.get(self._key(path, scale, kernel, level)) for path, scale, _, kernel, level in self._cases(pictures)]
+        found = [
+            known.get(self._key(path, scale, kernel, level))
+            for path, scale, _, kernel, level in self._cases(pictures)
+        ]
         return [Case(**{name: record[name] for name in names}) for record in found if record is not None]
 
     def _cases(self, pictures: Sequence[Path]) -> Iterator[tuple[Path, int, str, np.ndarray, float]]:
@@ -249,7 +252,7 @@ def write_reports(cases: Sequence[Case], output: Path, *, model: str, folder: Pa
             f"{row['gain_over_default']:.2f} | {row['clearly_worse_than_default']:.1%} |"
         )
     text = (
-        f"# {results['dataset']}, {results['model']}: blur and noise found in the picture\n\nPSNR over the luma in dB. "
+        f"# {results['dataset']}, {results['model']}: blur and noise found in the picture\n\nPSNR over the luma, dB. "
         "Loss: against the true kernel; gain: over the default width; worse: share of the cases more than "
         f"{CLEARLY_WORSE} dB below the default width.\n\n" + "\n".join(lines) + "\n"
     )

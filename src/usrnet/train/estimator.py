@@ -282,7 +282,9 @@ def disturb(rng: np.random.Generator, tiles: Tensor) -> tuple[Tensor, Tensor]:
     tiles.add_(noise[:, None, None] * torch.randn(tiles.shape, generator=generator))
     rounded = uniform(0, 1) < 0.9
     tiles.copy_(torch.where(rounded[:, None, None], tiles.round(), tiles).clamp_(0, 255))
-    told = torch.sqrt(noise.square() + uniform(0, 1.2).square()) * torch.exp(0.1 * torch.randn(count, generator=generator))
+    told = torch.sqrt(noise.square() + uniform(0, 1.2).square()) * torch.exp(
+        0.1 * torch.randn(count, generator=generator)
+    )
     step = torch.zeros(count)
     for i in np.flatnonzero(rng.random(count) < 0.2):
         quality = int(rng.integers(55, 99))
