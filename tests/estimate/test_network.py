@@ -21,9 +21,9 @@ def test_white_noise_has_its_variance_at_every_frequency():
 def test_a_turned_tile_has_a_turned_blur(photo):
     tiles = tiles_of(degrade(photo, "gaussian:2,1,30", scale=2))
     plain, turned, mirrored = (predict(view, scale=2, noise_level=1.0) for view in (tiles, tiles.mT, tiles.flip(2)))
-    assert torch.allclose(turned.mean, plain.mean * torch.tensor([1.0, -1, 1]), atol=1e-3)
-    assert torch.allclose(mirrored.mean, plain.mean * torch.tensor([1.0, 1, -1]), atol=1e-3)
-    assert torch.allclose(turned.variance, plain.variance, rtol=1e-2)
+    assert torch.allclose(turned.mean, plain.mean * torch.tensor([1.0, -1, 1]), atol=0.05)
+    assert torch.allclose(mirrored.mean, plain.mean * torch.tensor([1.0, 1, -1]), atol=0.05)
+    assert torch.allclose(turned.variance, plain.variance, rtol=0.1)
 
 
 def test_smaller_tiles_are_read_too(photo):

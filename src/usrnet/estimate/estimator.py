@@ -162,9 +162,9 @@ def estimate_parts(
     drawn = float(np.mean([masks.drawn(view.grey) for view in views]))
     if drawn > 0.25:
         notes.append("drawn rather than photographed (large areas of one colour): blur and noise are a guess")
-    factor = max(masks.enlarged(view.grey) for view in views)
-    if factor > 1:
-        notes.append(f"looks enlarged by {factor:g}: shrink it by that first, there is nothing between its pixels")
+    factor = masks.enlarged(max(views, key=lambda view: view.grey.size).grey)
+    if factor:
+        notes.append(f"looks enlarged by {factor}: shrink it by that first, there is nothing between its pixels")
 
     step = 0.0 if jpeg is None else float(np.mean(jpeg.tables[0]))
     told = 0.0 if noise.jpeg else noise.level
@@ -176,7 +176,7 @@ def estimate_parts(
     fused = fuse(found, scale)
     width_of_tiles = scale * np.sqrt(np.exp(found.mean[:, 0].numpy()))
     notes += _varying(found, width_of_tiles)
-    certain = 0.5 if drawn > 0.25 or factor > 1 else 0.8 if noise.jpeg else 1.0
+    certain = 0.5 if drawn > 0.25 or factor else 0.8 if noise.jpeg else 1.0
     confidence = fused.confidence * certain * (1.0 if noise.certain else 0.7)
     if confidence < 0.5:
         notes.append("the picture says little about its blur: the widths are drawn towards the default ones")

@@ -11,6 +11,7 @@ from usrnet.estimate.noise import BLOCK, block_spectra
 from usrnet.estimate.spectrum import STEP, TILE, WINDOW
 
 MOST_TILES = 48
+PERIODIC = 20.0  # times as strong as a typical period: enlarged
 CLIPPED_SHARE = 0.02  # of a tile's pixels may be clipped
 
 
@@ -159,33 +160,44 @@ def former_jpeg(grey: np.ndarray) -> tuple[int, np.ndarray] | None:
     return (best[1], best[2]) if best is not None and best[0] > 0.5 else None
 
 
-def enlarged(grey: np.ndarray) -> float:
-    """By how much a picture was enlarged before, 1 if there is no sign of it.
+def enlarged(grey: np.ndarray) -> str | None:
+    """By what a picture was enlarged before, as it is said to people; None if there is no sign of it.
 
     Interpolated pixels are smoother than those they lie between, so the second difference goes up and down with the
     period of the enlargement (A. C. Gallagher, "Detection of linear and cubic interpolation in JPEG compressed
-    images", CRV 2005).
+    images", CRV 2005). At a factor of exactly two all pixels are equally smooth: only doubled pixels are noticed.
     """
-    found = []
-    for plane in (grey, grey.T):
-        if plane.shape[0] < 2 * TILE:
-            return 1.0
-        profile = np.abs(np.diff(plane, n=2, axis=0)).mean(axis=1)
-        smooth = np.convolve(profile, np.ones(9) / 9, "same")
-        signal = (profile / (smooth + 1e-3) - 1)[8:-8]
-        spectrum = np.abs(np.fft.rfft(signal * np.hanning(len(signal)), 2048))
-        typical = np.median(spectrum) + 1e-6
-        peaks = {}
-        for factor in (2, 3, 4, 1.5):
-            frequency = 1 / factor if factor >= 2 else 1 - 1 / factor
-            place = round(2048 * frequency)
-            peaks[factor] = spectrum[max(0, place - 3) : place + 4].max() / typical
-        found.append(peaks)
-    strength = {factor: min(peaks[factor] for peaks in found) for factor in found[0]}
-    if strength[4] > 12 and strength[2] > 6:
-        return 4.0
-    factor = max((2, 3, 4), key=lambda factor: strength[factor])
-    return float(factor) if strength[factor] > 12 else 1.0
+    if min(grey.shape) < 2 * TILE:
+        return None
+    repeats = [_repeats(plane) for plane in (grey, grey.T)]
+    if repeats[0] > 1 and repeats[0] == repeats[1]:
+        return str(repeats[0])
+    first, second = (_periods(plane) for plane in (grey, grey.T))
+    strength = {period: min(first[period], second[period]) for period in first}
+    if strength[3] > PERIODIC:
+        return "3 or 1.5"
+    # The seams of a JPEG have the period 8, and with it 4.
+    return "4" if strength[4] > max(PERIODIC, 3 * strength[8]) else None
+
+
+def _periods(plane: np.ndarray) -> dict[int, float]:
+    """How far some periods of the second difference down the rows stand out of all others."""
+    profile = np.abs(np.diff(plane, n=2, axis=0)).mean(axis=1)
+    smooth = np.convolve(profile, np.ones(9) / 9, "same")
+    signal = (profile / (smooth + 1e-3) - 1)[8:-8]
+    spectrum = np.abs(np.fft.rfft(signal * np.hanning(len(signal)), 2048))
+    typical = np.median(spectrum) + 1e-6
+    places = {period: round(2048 / period) for period in (3, 4, 8)}
+    return {period: float(spectrum[place - 3 : place + 4].max() / typical) for period, place in places.items()}
+
+
+def _repeats(plane: np.ndarray) -> int:
+    """How often every row is repeated; 1 if they are not."""
+    new = np.flatnonzero((np.diff(plane, axis=0) != 0).mean(axis=1) > 0.02)
+    steps = np.diff(new)
+    if len(steps) < 8 or steps.min() < 2 or steps.min() > 8 or (steps % steps.min()).any():
+        return 1
+    return int(steps.min())
 
 
 __all__ = [
