@@ -193,7 +193,7 @@ def _periods(plane: np.ndarray) -> dict[int, float]:
 
 def _repeats(plane: np.ndarray) -> int:
     """How often every row is repeated; 1 if they are not."""
-    new = np.flatnonzero((np.diff(plane, axis=0) != 0).mean(axis=1) > 0.02)
+    new = np.flatnonzero((np.abs(np.diff(plane, axis=0)) > 0.1).mean(axis=1) > 0.02)
     steps = np.diff(new)
     if len(steps) < 8 or steps.min() < 2 or steps.min() > 8 or (steps % steps.min()).any():
         return 1
