@@ -13,14 +13,19 @@ def test_the_recipe_is_known_as_one_of_the_estimator(tmp_path):
     assert trains_estimator("estimator")
     assert not trains_estimator("default")
     assert not trains_estimator(tmp_path / "nothing.toml")
-    config = read_estimator_config("estimator", ["schedule.steps=7", "run.output=elsewhere"])
+    config = read_estimator_config("estimator", ['data.folders=["a"]', "schedule.steps=7", "run.output=elsewhere"])
     assert (config.schedule.steps, config.run.output) == (7, "elsewhere")
+
+
+def test_photos_have_to_be_named():
+    with pytest.raises(UsrnetError, match=r"data\.folders"):
+        read_estimator_config("estimator")
 
 
 @pytest.mark.parametrize("override", ["schedule.rate=1", "schedule.steps=-1", "steps=3", "data.held_out=no"])
 def test_wrong_keys_are_errors(override):
     with pytest.raises(UsrnetError, match=override.partition("=")[0].rpartition(".")[2]):
-        read_estimator_config("estimator", [override])
+        read_estimator_config("estimator", ['data.folders=["a"]', override])
 
 
 @pytest.mark.parametrize("scale", [1, 2, 3, 4])

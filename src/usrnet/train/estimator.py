@@ -96,6 +96,7 @@ def read_estimator_config(source: str | Path, overrides: Sequence[str] = ()) -> 
     """The configuration in a TOML file or recipe, with ``section.key=value`` put over it. Raises ``UsrnetError``."""
     tree = tomllib.loads(_file_of(source).read_text("utf-8"))
     tree.pop("trains", None)
+    tree.setdefault("data", {})  # photos are not named by the recipe
     for override in overrides:
         key, equals, text = override.partition("=")
         section, dot, name = key.strip().partition(".")
