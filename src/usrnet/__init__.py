@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from usrnet import degradation, io, kernels, metrics, weights
     from usrnet.degradation import degrade
     from usrnet.errors import PictureError, UsrnetError, UsrnetWarning
+    from usrnet.estimate import estimate
     from usrnet.model import Unfolding, USRNet
     from usrnet.restoration import Restorer, restore
     from usrnet.weights import load
@@ -28,6 +29,7 @@ __all__ = [
     "UsrnetWarning",
     "degradation",
     "degrade",
+    "estimate",
     "io",
     "kernels",
     "load",

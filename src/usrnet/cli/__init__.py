@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from usrnet import __version__
-from usrnet.cli import bench, degrade, demo, evaluate, explain, kernel, models, restore, train, web
+from usrnet.cli import bench, degrade, demo, estimate, evaluate, explain, kernel, models, restore, train, web
 from usrnet.errors import PictureError, UsrnetError, UsrnetWarning
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
@@ -28,6 +28,7 @@ app = typer.Typer(
 app.command("restore")(restore.restore)
 app.command("degrade")(degrade.degrade)
 app.command("kernel")(kernel.kernel)
+app.command("estimate")(estimate.estimate)
 app.command("evaluate")(evaluate.evaluate)
 app.command("explain")(explain.explain)
 app.command("train")(train.train)

@@ -13,6 +13,7 @@ class ProtocolName(StrEnum):
 
     table1 = "table1"
     bicubic = "bicubic"
+    blind = "blind"
 
 
 class Rounding(StrEnum):
@@ -24,7 +25,10 @@ class Rounding(StrEnum):
 
 def evaluate(
     protocol: Annotated[
-        ProtocolName, typer.Argument(help="table1: twelve kernels, pictures that wrap around; bicubic: MATLAB's.")
+        ProtocolName,
+        typer.Argument(
+            help="table1: twelve kernels, pictures that wrap around; bicubic: MATLAB's; blind: the kernel is found."
+        ),
     ],
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Sharp pictures.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the reports.")],
@@ -42,6 +46,7 @@ def evaluate(
         typer.Option("--protocol", help="published cuts the blurred picture to 8 bits; float is the clean model."),
     ] = Rounding.published,
     workers: Annotated[int, typer.Option(min=1, help="Processes; they share the cores.")] = 1,
+    draws: Annotated[int, typer.Option(min=1, help="blind: kernels per picture, scale and noise level.")] = 5,
     examples: Annotated[int, typer.Option(min=0, help="How many results are kept as pictures.")] = 6,
     precision: Annotated[str, typer.Option(help="fp32, bf16, fp16 or auto.")] = "fp32",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
@@ -51,6 +56,11 @@ def evaluate(
     Writes results.json, results.csv, results.md and report.html. An interrupted run goes on where it stopped.
     Without --scales and --noise, table1 has the rows of the paper: x2, x3, x4 without noise, x3 with 2.55 and 7.65.
     """
+    if protocol is ProtocolName.blind:
+        levels = numbers(noise, "--noise") if noise else [0.0, 2.55, 7.65]
+        factors = whole(numbers(scales, "--scales")) if scales else [2, 3, 4]
+        evaluate_blind(folder, output, model[0], kernels, factors, levels, draws, device, precision)
+        return
     from usrnet.cli.progress import progress_bar
     from usrnet.evaluate import Evaluation, Results, published_rows, write_reports
     from usrnet.evaluate.run import note_conversions
@@ -80,6 +90,34 @@ def evaluate(
         print(f"usrnet: {reason}", file=sys.stderr)
     if evaluation.failures:
         raise typer.Exit(1)
+
+
+def evaluate_blind(
+    folder: Path,
+    output: Path,
+    model: str,
+    kernels: Path | None,
+    scales: list[int],
+    noise: list[float],
+    draws: int,
+    device: str,
+    precision: str,
+) -> None:
+    """The protocols for blur and noise that have to be found."""
+    from usrnet.cli.progress import progress_bar
+    from usrnet.evaluate.blind import BlindEvaluation, shakes_of, write_reports
+    from usrnet.restoration.jobs import find_pictures
+
+    shakes = shakes_of(kernels or find_kernels(folder)) if 1 in scales else []
+    evaluation = BlindEvaluation(folder, model, scales, noise, draws, shakes, device, precision)
+    pictures = [path for path, _ in find_pictures([str(folder)])]
+    with progress_bar() as bar:
+        task = bar.add_task("cases", total=None)
+        for done, total in evaluation.run(output, pictures):
+            bar.update(task, completed=done, total=total)
+    written = write_reports(evaluation.read(output, pictures), output, model=model, folder=folder)
+    print((output / "results.md").read_text("utf-8"))
+    print(", ".join(map(str, written)))
 
 
 def numbers(text: str, option: str) -> list[float]:

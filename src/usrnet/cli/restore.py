@@ -5,7 +5,7 @@ import math
 import sys
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -26,10 +26,10 @@ def restore(
         str | None,
         typer.Option(
             help="The blur: delta, gaussian:WIDTH, gaussian:WIDTH1,WIDTH2,DEGREES, motion:SEED, bicubic, or a "
-            "file (.png .npy .mat .txt, FILE.mat:INDEX). [a mild Gaussian that suits clean photos]"
+            "file (.png .npy .mat .txt, FILE.mat:INDEX); or auto. [a mild Gaussian that suits clean photos]"
         ),
     ] = None,
-    noise: Annotated[float, typer.Option(help="Noise level, on the 0-255 scale.")] = 2.0,
+    noise: Annotated[str, typer.Option(metavar="LEVEL|auto", help="Noise level, on the 0-255 scale.")] = "2",
     tile: Annotated[str, typer.Option(help="auto, off, or the side of a tile in pixels of IN.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
@@ -50,11 +50,12 @@ def restore(
     from usrnet.cli.progress import progress_bar
     from usrnet.device import describe_device, keep_freed_memory
     from usrnet.errors import UsrnetError
-    from usrnet.restoration import Restorer, default_kernel, observe, restore_pictures, sort_out
+    from usrnet.restoration import AUTO, Restorer, ask, default_kernel, number, restore_pictures, sort_out
     from usrnet.restoration.jobs import Recipe
 
-    observation = observe(scale=scale, kernel=kernel, noise_level=noise)
-    recipe = Recipe.of_settings(observation.scale, kernel or default_kernel(scale), noise, model)
+    known = ask(scale=scale, kernel=kernel, noise_level=noise)
+    level = noise if noise == AUTO else number(noise)
+    recipe = Recipe.of_settings(known.scale, kernel or default_kernel(scale), level, model)
     jobs = plan(inputs, output, recipe, recursive=recursive)
     if as_json and any(job.target is sys.stdout.buffer for job in jobs):
         raise UsrnetError("--json and a picture cannot both go to standard output")
@@ -82,7 +83,7 @@ def restore(
                 bar.update(task, description=Path(job.names[0]).name, completed=done, total=total)
 
             limit = io.DEFAULT_MAX_PIXELS if max_pixels is None else max_pixels
-            for outcome in restore_pictures(restorer, todo, observation, max_pixels=limit, progress=step):
+            for outcome in restore_pictures(restorer, todo, known, max_pixels=limit, progress=step):
                 bar.advance(files)
                 source, target = outcome.job.names
                 if outcome.status == "failed":
@@ -91,20 +92,24 @@ def restore(
                     if "--debug" in sys.argv and outcome.error is not None:
                         say("".join(traceback.format_exception(outcome.error)))
                 elif as_json:
-                    record = {
+                    record: dict[str, Any] = {
                         "input": source,
                         "output": target,
                         "scale": scale,
                         "kernel": kernel or default_kernel(scale),
-                        "noise_level": noise,
+                        "noise_level": level,
                         "model": model,
                         "seconds": round(outcome.seconds, 3),
                         "peak_mb": None if math.isnan(outcome.peak_mb) else round(outcome.peak_mb, 1),
                         "device": str(restorer.device),
                         "precision": restorer.precision,
                     }
+                    if outcome.estimate is not None:
+                        record["estimate"] = outcome.estimate.record()
                     print(json.dumps(record, ensure_ascii=False), flush=True)
                 else:
+                    if outcome.estimate is not None:
+                        say(f"{source}: {outcome.estimate}")
                     say(f"{source} → {target} ({outcome.seconds:.1f} s)")
     if failures:
         say(f"usrnet: {failures} of {len(jobs)} pictures failed")

@@ -10,19 +10,25 @@ from usrnet.restoration.observation import (
     observe,
 )
 from usrnet.restoration.restorer import Boundary, Restorer, inference, restore
+from usrnet.restoration.unknown import AUTO, Unknown, ask, number, settle
 
 __all__ = [
+    "AUTO",
     "DEFAULT_NOISE_LEVEL",
     "DEFAULT_WIDTHS",
     "Boundary",
     "Observation",
     "Outcome",
     "Restorer",
+    "Unknown",
+    "ask",
     "default_kernel",
     "inference",
+    "number",
     "observe",
     "restore",
     "restore_file",
     "restore_pictures",
+    "settle",
     "sort_out",
 ]

@@ -4,16 +4,22 @@ import warnings
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 from usrnet import io as pictures
 from usrnet.errors import PictureError, UsrnetWarning
+from usrnet.estimate.jpeg import jpeg_of_file
 from usrnet.io import tiff
 from usrnet.restoration.observation import Observation
 from usrnet.restoration.restorer import Progress, Restorer
+from usrnet.restoration.unknown import Unknown, settle
+
+if TYPE_CHECKING:
+    from usrnet.estimate import Estimate
 
 Watch = Callable[[Iterable[np.ndarray]], Iterable[np.ndarray]]
 """What the strips of a result pass through, from top to bottom, on their way to the file; anew at every attempt."""
@@ -25,24 +31,26 @@ def restore_file(
     restorer: Restorer,
     source: Path | BinaryIO,
     target: Path | BinaryIO,
-    observation: Observation,
+    known: Observation | Unknown,
     *,
     provenance: str | None = None,
     max_pixels: int = pictures.DEFAULT_MAX_PIXELS,
     watch: Watch | None = None,
     progress: Progress | None = None,
-) -> None:
+) -> "Estimate | None":
     """Restore one picture file; the target appears whole or not at all.
 
     A TIFF whose result has more than 512 MB goes through memory strip by strip. ``provenance``: a text that the
-    result carries; ``watch`` sees the result without its being read again. Raises ``PictureError``.
+    result carries; ``watch`` sees the result without its being read again. Returns what was found in the picture, if
+    anything had to be. Raises ``PictureError``.
     """
-    rows = _rows_of_large_tiff(restorer, source, target, observation.scale)
+    rows = _rows_of_large_tiff(restorer, source, target, known.scale)
     if rows is not None and isinstance(target, Path):
         with rows:
             pictures.check_size(rows.shape[1], rows.shape[0], str(source), max_pixels)
             if rows.pages > 1:
                 warnings.warn(f"{source}: {rows.pages} pages, only the first is used", UsrnetWarning, stacklevel=2)
+            observation, found = settle(known, rows, None, restorer)
             shape = (*(observation.scale * length for length in rows.shape[:2]), *rows.shape[2:])
 
             def attempt(tile: int | str) -> None:
@@ -58,11 +66,17 @@ def restore_file(
 
             restorer.within_memory(attempt, rows.shape, observation)
     else:
+        jpeg = None
+        if isinstance(known, Unknown):
+            source = source if isinstance(source, Path) else BytesIO(source.read())
+            jpeg = jpeg_of_file(source)
         picture = pictures.read(source, max_pixels=max_pixels)
+        observation, found = settle(known, picture.pixels, jpeg, restorer)
         restored = restorer.restore(picture.pixels, observation, progress=progress)
         if watch:
             deque(watch([restored]), maxlen=0)
         pictures.write(target, replace(picture, pixels=restored, provenance=provenance))
+    return found
 
 
 def _rows_of_large_tiff(

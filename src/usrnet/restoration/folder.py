@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from usrnet import io as pictures
 from usrnet.device import peak_memory_mb
@@ -13,13 +13,18 @@ from usrnet.restoration.files import restore_file
 from usrnet.restoration.jobs import Job, Recipe
 from usrnet.restoration.observation import Observation
 from usrnet.restoration.restorer import Restorer
+from usrnet.restoration.unknown import Unknown
+
+if TYPE_CHECKING:
+    from usrnet.estimate import Estimate
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What became of one job; ``message`` says why it was left alone or failed, ``error`` is what was raised.
 
-    ``seconds`` it took, and ``peak_mb``, the largest memory of the process so far in MB.
+    ``seconds`` it took, and ``peak_mb``, the largest memory of the process so far in MB. ``estimate``: what was found
+    in the picture, if its kernel or noise level was unknown.
     """
 
     job: Job
@@ -28,6 +33,7 @@ class Outcome:
     error: Exception | None = None
     seconds: float = 0.0
     peak_mb: float = 0.0
+    estimate: "Estimate | None" = None
 
 
 def sort_out(jobs: Iterable[Job], *, overwrite: bool) -> tuple[list[Job], list[Outcome]]:
@@ -59,7 +65,7 @@ def _difference(before: Recipe, now: Recipe) -> str:
 def restore_pictures(
     restorer: Restorer,
     jobs: Iterable[Job],
-    observation: Observation,
+    known: Observation | Unknown,
     *,
     max_pixels: int = pictures.DEFAULT_MAX_PIXELS,
     progress: Callable[[Job, int, int], None] = lambda job, done, total: None,
@@ -73,14 +79,14 @@ def restore_pictures(
         try:
             if isinstance(job.target, Path):
                 job.target.parent.mkdir(parents=True, exist_ok=True)
-            restore_file(
-                restorer, job.source, job.target, observation, provenance=job.recipe.text(), max_pixels=max_pixels,
+            found = restore_file(
+                restorer, job.source, job.target, known, provenance=job.recipe.text(), max_pixels=max_pixels,
                 progress=lambda done, total, job=job: progress(job, done, total),
             )  # fmt: skip
         except Exception as error:
             yield Outcome(job, "failed", _sentence(job, error), error, time.perf_counter() - begin)
         else:
-            yield Outcome(job, "written", "", None, time.perf_counter() - begin, peak_memory_mb())
+            yield Outcome(job, "written", "", None, time.perf_counter() - begin, peak_memory_mb(), found)
 
 
 def _sentence(job: Job, error: Exception) -> str:

@@ -21,12 +21,12 @@ class Recipe:
 
     scale: int
     kernel: str
-    noise_level: float
+    noise_level: float | str
     model: str
     source: str = ""
 
     @classmethod
-    def of_settings(cls, scale: int, kernel: str, noise_level: float, model: str) -> "Recipe":
+    def of_settings(cls, scale: int, kernel: str, noise_level: float | str, model: str) -> "Recipe":
         """The recipe without a picture yet; of kernel and model files the names without their folders."""
         return cls(scale, Path(kernel).name, noise_level, Path(model).name)
 

@@ -19,11 +19,13 @@ from torch import Tensor, nn
 from usrnet import io as pictures
 from usrnet.device import REDUCED, choose_device, choose_precision, free_memory, is_out_of_memory
 from usrnet.errors import PictureError, UsrnetError
+from usrnet.estimate.jpeg import jpeg_of
 from usrnet.model import Config
 from usrnet.restoration.borders import extend, extended_length, extrapolate
-from usrnet.restoration.observation import DEFAULT_NOISE_LEVEL, Observation, observe
+from usrnet.restoration.observation import DEFAULT_NOISE_LEVEL, Observation
 from usrnet.restoration.packed import pack
 from usrnet.restoration.tiles import Span, spans
+from usrnet.restoration.unknown import ask, settle
 from usrnet.weights import load
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ def restore(
     model: nn.Module | str = "default",
     scale: int = 2,
     kernel: np.ndarray | str | None = None,
-    noise_level: float = DEFAULT_NOISE_LEVEL,
+    noise_level: float | str = DEFAULT_NOISE_LEVEL,
     tile: int | str = "auto",
     precision: str = "auto",
     device: str = "auto",
@@ -59,7 +61,8 @@ def restore(
     ``image``: a PIL image or an array H×W, H×W×3 or H×W×4, uint8, uint16 or float in [0,1]; the answer is of
     the same kind, sH×sW. ``model``: a model or a name or file for ``load``. ``kernel``: kh×kw (or kh×kw×3, one
     per channel) or a text such as ``"gaussian:1.6"``, which is parsed together with the scale; an array is taken
-    as it is. ``noise_level``: the noise's standard deviation on the 0–255 scale. ``tile``: ``"auto"`` bounds the
+    as it is. ``noise_level``: the noise's standard deviation on the 0–255 scale. Either may be ``"auto"``: found in
+    the picture, see :func:`usrnet.estimate`. ``tile``: ``"auto"`` bounds the
     memory, ``"off"`` restores at once, a number is the side of a tile in pixels of ``image``. ``precision``:
     ``"fp32"``, ``"bf16"`` or ``"fp16"`` (the inner layers of the prior in 16 bits), or ``"auto"``: bf16 where the
     hardware has it natively, else fp16 on a GPU and fp32 on a CPU. ``device``: ``"auto"``, ``"cpu"`` or ``"cuda"``;
@@ -124,12 +127,13 @@ class Restorer:
         *,
         scale: int = 2,
         kernel: np.ndarray | str | None = None,
-        noise_level: float = DEFAULT_NOISE_LEVEL,
+        noise_level: float | str = DEFAULT_NOISE_LEVEL,
         progress: Progress | None = None,
     ) -> AnyImage:
         """Restore one picture; ``image``, ``scale``, ``kernel`` and ``noise_level`` as for :func:`restore`."""
-        observation = observe(scale=scale, kernel=kernel, noise_level=noise_level)
+        known = ask(scale=scale, kernel=kernel, noise_level=noise_level)
         source = pictures.from_any(image)
+        observation, _ = settle(known, source.pixels, jpeg_of(image), self)
         return pictures.to_any(self.restore(source.pixels, observation, progress=progress), like=image)
 
     def restore(

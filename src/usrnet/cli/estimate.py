@@ -1,0 +1,52 @@
+"""``usrnet estimate``: the blur and the noise of pictures."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def estimate(
+    inputs: Annotated[list[str], typer.Argument(metavar="IN...", help="Pictures, globs or folders.")],
+    scale: Annotated[int, typer.Option(help="The factor by which they are to be enlarged, 1 to 4.")] = 2,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="KERNEL", help="Write the kernel of one picture.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per picture.")] = False,
+) -> None:
+    """Find the blur and the noise of pictures, as `restore --kernel auto --noise auto` does.
+
+    Widths are in pixels of the enlarged picture. Confidence 1: seen clearly; 0: nothing was seen, these are the
+    defaults.
+    """
+    import sys
+
+    from usrnet import kernels
+    from usrnet.degradation import check_scale
+    from usrnet.errors import PictureError, UsrnetError
+    from usrnet.estimate import estimate_file
+    from usrnet.restoration.jobs import find_pictures
+
+    check_scale(scale)
+    paths = [path for path, _ in find_pictures(inputs)]
+    if output is not None and len(paths) != 1:
+        raise UsrnetError(f"{output} is for one kernel, but there are {len(paths)} pictures")
+    failures = 0
+    for path in paths:
+        try:
+            found = estimate_file(path, scale=scale)
+        except PictureError as error:
+            print(f"usrnet: {error}", file=sys.stderr)
+            failures += 1
+            continue
+        if output is not None:
+            kernels.save(output, found.kernel)
+        if as_json:
+            print(json.dumps({"input": str(path), **found.record()}, ensure_ascii=False), flush=True)
+        else:
+            print(f"{path}: {found}")
+            if found.text is not None:
+                print(f"    --scale {scale} --kernel {found.text} --noise {found.noise_level:.1f}")
+    if failures:
+        raise typer.Exit(1)

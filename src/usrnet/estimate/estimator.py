@@ -1,0 +1,372 @@
+"""Blur and noise of a picture that comes without them.
+
+masks → noise → tiles → spectra → network → fused with a prior → a kernel that is placed for the scale.
+
+What is not known is not invented: where a picture shows too little, the answer fades into the mild default that
+suits clean photos, and says so. A blur that is taken too wide costs several times what one costs that is taken too
+narrow (docs/estimate.md), so the width leans to the narrow side by as much as it is uncertain.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from usrnet import io as pictures
+from usrnet import kernels
+from usrnet.degradation import check_scale
+from usrnet.errors import PictureError
+from usrnet.estimate import covariance, masks
+from usrnet.estimate.jpeg import Jpeg, jpeg_of, jpeg_of_file
+from usrnet.estimate.network import FAMILIES, TileEstimates, predict
+from usrnet.estimate.noise import BLOCK, LUMA, ROUNDING, Noise, measure
+from usrnet.estimate.spectrum import cut
+from usrnet.io import tiff
+from usrnet.restoration.observation import DEFAULT_NOISE_LEVEL, DEFAULT_WIDTHS
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+    from usrnet.restoration import Restorer
+
+PART, PARTS = 512, 3  # of pictures above PARTS² parts, so many squares of this side in both directions are looked at
+PRIOR_SPREAD = 0.7  # of the logarithm of the variance, around the default
+ALIKE = 0.35  # how much the errors of two tiles of one picture have in common
+LEAN = 0.5  # spreads by which the width is taken narrower
+SHARP = 0.45  # pixels: at ×1 a blur below this is none
+LEAST_NOISE = 1.0  # fed to the restoration: a wrong kernel does less harm, the right one loses 0.1 dB
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """What a picture says of its blur and noise.
+
+    ``kernel``: kh×kw, placed for ``scale``, what ``restore`` takes; ``text``: the same as ``--kernel`` takes it, if
+    there is a text for it. ``widths``: standard deviations along the longer and the shorter axis in high-resolution
+    pixels, ``degrees``: the angle of the longer one. ``noise_level``: on the 0–255 scale. ``confidence``: 0 (nothing
+    could be seen, these are the defaults) to 1. ``notes``: sentences. ``regions``: for every tile top, left and width
+    (the geometric mean of the two), N×3.
+    """
+
+    scale: int
+    kernel: np.ndarray
+    text: str | None
+    noise_level: float
+    widths: tuple[float, float]
+    degrees: float
+    confidence: float
+    notes: list[str] = field(default_factory=list)
+    regions: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))
+    noise: Noise | None = None
+
+    def __str__(self) -> str:
+        major, minor = self.widths
+        kind = "shake" if self.text is None else "blur"
+        blur = "no blur" if self.text == "delta" else f"{kind} {major:.2f}"
+        if self.text != "delta" and major > 1.05 * minor:
+            blur += f"×{minor:.2f} pixels at {self.degrees:.0f}°"
+        elif self.text != "delta":
+            blur += " pixels"
+        sentences = [f"{blur}, noise {self.noise_level:.1f}, confidence {self.confidence:.2f}", *self.notes]
+        return "; ".join(sentences)
+
+    def record(self) -> dict[str, Any]:
+        """What ``usrnet estimate --json`` says, without the input."""
+        return {
+            "scale": self.scale,
+            "kernel": self.text,
+            "noise_level": round(self.noise_level, 2),
+            "widths": [round(width, 3) for width in self.widths],
+            "degrees": round(self.degrees, 1),
+            "confidence": round(self.confidence, 2),
+            "notes": self.notes,
+        }
+
+
+def estimate(
+    image: "np.ndarray | Image",
+    *,
+    scale: int = 2,
+    jpeg: Jpeg | None = None,
+    restorer: "Restorer | None" = None,
+) -> Estimate:
+    """The blur kernel and the noise level of a picture.
+
+    ``image``: a PIL image or an array H×W, H×W×3 or H×W×4, uint8, uint16 or float in [0,1]. ``scale``: the factor by
+    which it is to be enlarged; the kernel is in pixels of the result. ``jpeg``: the steps of the JPEG file that the
+    picture comes from; a PIL image that was opened from one has them. ``restorer``: what camera shake is looked for
+    with, at ×1; ``default`` if there is none.
+
+    Never fails for what the picture shows: a black one gets the defaults, confidence 0 and a sentence. Raises
+    ``UsrnetError`` for what is no picture.
+    """
+    check_scale(scale)
+    source = pictures.from_any(image)
+    return estimate_parts(parts_of(source.pixels), scale=scale, jpeg=jpeg or jpeg_of(image), restorer=restorer)
+
+
+def estimate_file(path: Path, *, scale: int = 2) -> Estimate:
+    """The blur kernel and the noise level of a picture file; of a large TIFF only parts are read.
+
+    Raises ``PictureError`` when the file cannot be read.
+    """
+    check_scale(scale)
+    if path.suffix.lower() in (".tif", ".tiff"):
+        try:
+            with tiff.TiffRows(path) as rows:
+                return estimate_parts(parts_of(rows), scale=scale)
+        except PictureError:
+            pass  # the other reader knows more kinds, and says what is wrong
+    return estimate_parts(parts_of(pictures.read(path).pixels), scale=scale, jpeg=jpeg_of_file(path))
+
+
+def parts_of(pixels: Any) -> list[np.ndarray]:
+    """What is looked at: the picture, or of a large one nine squares, evenly spread.
+
+    ``pixels``: an array, or anything with a ``shape`` of which rows can be read.
+    """
+    height, width = pixels.shape[:2]
+    if height * width <= (PARTS * PART) ** 2:
+        return [pixels[:height]]
+    tops, lefts = ([round((i + 0.5) * n / PARTS - PART / 2) for i in range(PARTS)] for n in (height, width))
+    parts = []
+    for top in sorted({max(0, top) // BLOCK * BLOCK for top in tops}):
+        band = pixels[top : min(top + PART, height)]
+        parts += [band[:, left : left + PART].copy() for left in sorted({max(0, n) // BLOCK * BLOCK for n in lefts})]
+    return parts
+
+
+def estimate_parts(
+    parts: Sequence[np.ndarray], *, scale: int, jpeg: Jpeg | None = None, restorer: "Restorer | None" = None
+) -> Estimate:
+    """The estimate from parts of one picture, arrays of one kind."""
+    views = [view for part in parts if (view := View.of(part)) is not None]
+    if not views:
+        return defaults(scale, ["nothing to be seen: the picture is of one colour, or smaller than 8×8 pixels"])
+    notes: list[str] = []
+    gain = 1.0
+    brightest = max(float(np.percentile(view.grey, 99.9)) for view in views)
+    if parts[0].dtype != np.uint8 and 0 < brightest < 100:
+        # A sensor with 12 bits in a file of 16: spectra know no zero, but they know what is small.
+        gain = 255 / brightest
+        views = [replace(view, colour=view.colour * gain, grey=view.grey * gain) for view in views]
+        notes.append(f"only the darkest {100 * brightest / 255:.0f} % of the range are used")
+    noise, traces = _noise(views, jpeg, 0.0 if parts[0].dtype != np.uint8 else ROUNDING)
+    notes += traces
+    if not noise.certain:
+        notes.append("hardly a place without clipped pixels: the noise is a guess")
+    drawn = float(np.mean([masks.drawn(view.grey) for view in views]))
+    if drawn > 0.25:
+        notes.append("drawn rather than photographed (large areas of one colour): blur and noise are a guess")
+    factor = masks.enlarged(max(views, key=lambda view: view.grey.size).grey)
+    if factor:
+        notes.append(f"looks enlarged by {factor}: shrink it by that first, there is nothing between its pixels")
+
+    step = 0.0 if jpeg is None else float(np.mean(jpeg.tables[0]))
+    told = 0.0 if noise.jpeg else noise.level
+    found, places = _tiles(views, told, step, scale)
+    level = noise.level / gain
+    if found is None:
+        notes.append("too little structure to see a blur: the default widths are used")
+        return replace(defaults(scale, notes), noise_level=level, noise=noise)
+    fused = fuse(found, scale)
+    width_of_tiles = scale * np.sqrt(np.exp(found.mean[:, 0].numpy()))
+    notes += _varying(found, width_of_tiles)
+    certain = 0.5 if drawn > 0.25 or factor else 0.8 if noise.jpeg else 1.0
+    confidence = fused.confidence * certain * (1.0 if noise.certain else 0.7)
+    if confidence < 0.5:
+        notes.append("the picture says little about its blur: the widths are drawn towards the default ones")
+    regions = np.column_stack([places, width_of_tiles])
+    answer = _answer(fused, scale, level, confidence, notes, regions, noise)
+    if scale == 1 and fused.family == "motion" and gain == 1 and answer.text != "delta":
+        return _shaken(answer, max(views, key=lambda view: view.grey.size).colour, restorer)
+    return answer
+
+
+@dataclass(frozen=True)
+class View:
+    """A part without its frame: ``colour`` H×W×{1,3} and ``grey`` H×W on the 0–255 scale, and what may be used."""
+
+    colour: np.ndarray
+    grey: np.ndarray
+    usable: np.ndarray
+    corner: tuple[int, int]
+
+    @classmethod
+    def of(cls, part: np.ndarray) -> "View | None":
+        """None where nothing is left of it."""
+        planes = pictures.split(part)
+        colour = planes.colour.clip(0, 1) * np.float32(255)
+        if colour.shape[-1] == 3 and (colour[..., :1] == colour).all():
+            colour = colour[..., :1]
+        grey = colour[..., 0] if colour.shape[-1] == 1 else colour @ LUMA.astype(np.float32)
+        if part.dtype == np.uint8 and colour.shape[-1] == 1:
+            grey = grey.round()
+        visible = None if planes.alpha is None else planes.alpha >= 1 - 1 / 255
+        rows, columns = masks.inside(grey, visible)
+        if min(rows.stop - rows.start, columns.stop - columns.start) < BLOCK:
+            return None
+        colour, grey = colour[rows, columns], grey[rows, columns]
+        usable = ~masks.clipped(colour)
+        if visible is not None:
+            usable &= visible[rows, columns]
+        return cls(colour, np.ascontiguousarray(grey), usable, (rows.start, columns.start))
+
+
+def _noise(views: Sequence[View], jpeg: Jpeg | None, rounding: float) -> tuple[Noise, list[str]]:
+    """The noise of the part in the middle of all, and what is to be said of compression."""
+    notes: list[str] = []
+    if jpeg is None:
+        former = masks.former_jpeg(max(views, key=lambda view: view.grey.size).grey)
+        if former is not None:
+            quality, table = former
+            jpeg = Jpeg((table,), subsampled=True)
+            notes.append(f"it was a JPEG of about quality {quality} before: the noise is a guess")
+    elif jpeg.quality < 92:
+        notes.append("JPEG compression hides the noise: its errors are counted in")
+    tables = () if jpeg is None else jpeg.tables
+    if len(tables) == 1 and views[0].colour.shape[-1] == 3:  # chroma is coarser, and its table is not known
+        tables = (tables[0], np.minimum(tables[0] * 1.5, 255))
+    found = [
+        measure(view.colour, rounding=rounding, tables=tables, subsampled=jpeg is not None and jpeg.subsampled)
+        for view in views
+    ]
+    return sorted(found, key=lambda noise: noise.level)[len(found) // 2], notes
+
+
+def _tiles(
+    views: Sequence[View], noise_level: float, step: float, scale: int
+) -> tuple[TileEstimates | None, np.ndarray]:
+    """The estimates of the best tiles of all parts and where they lie: N×2 in pixels of their part."""
+    estimates, places = [], []
+    for view in views:
+        tiles = masks.choose_tiles(view.grey, noise_level=noise_level, usable=view.usable)
+        share = -(-masks.MOST_TILES // len(views))
+        corners = tiles.corners[:share]
+        if len(corners):
+            estimates.append(
+                predict(
+                    cut(view.grey, corners, tiles.height, tiles.width),
+                    scale=scale,
+                    noise_level=noise_level,
+                    step=step,
+                )
+            )
+            places.append(corners + np.array(view.corner))
+    if not estimates:
+        return None, np.zeros((0, 2))
+    joined = TileEstimates(
+        *(torch.cat([getattr(one, name) for one in estimates]) for name in ("mean", "variance", "family"))
+    )
+    return joined, np.concatenate(places)
+
+
+@dataclass(frozen=True)
+class Fused:
+    """One blur from many tiles: ``mean`` and ``spread`` of log Σ in low-resolution pixels, 3 each."""
+
+    mean: np.ndarray
+    spread: np.ndarray
+    family: str
+    confidence: float
+
+
+def fuse(found: TileEstimates, scale: int) -> Fused:
+    """The precision-weighted mean of N tiles and of a prior at the default width.
+
+    Tiles that disagree with their median count less (Huber's weights). Tiles of one picture err together, so many of
+    them are worth only a few independent ones.
+    """
+    mean, variance = found.mean.double().numpy(), found.variance.double().numpy()
+    middle = np.median(mean, axis=0)
+    away = np.abs(mean - middle) / np.sqrt(variance)
+    weight = np.minimum(1, 2 / np.maximum(away, 1e-9)) / variance
+    fused = (weight * mean).sum(axis=0) / weight.sum(axis=0)
+    count = len(mean)
+    single = count / weight.sum(axis=0)  # variance of one typical tile
+    spread = single * (1 + (count - 1) * ALIKE) / count
+    default = math.log((DEFAULT_WIDTHS[scale] / scale) ** 2 + covariance.FLOOR)
+    prior = np.array([default, 0, 0])
+    share = PRIOR_SPREAD**2 / (PRIOR_SPREAD**2 + spread)
+    probable = found.family.double().mean(dim=0).numpy()
+    certain = float(np.exp(-0.5 * (math.sqrt(spread[0]) / 2 / 0.2) ** 2))
+    return Fused(
+        share * fused + (1 - share) * prior, np.sqrt(spread * share), FAMILIES[int(probable.argmax())], certain
+    )
+
+
+def _varying(found: TileEstimates, widths: np.ndarray) -> list[str]:
+    """A sentence where tiles differ by more than their spreads."""
+    if len(widths) < 8:
+        return []
+    u, spread = found.mean[:, 0].numpy(), found.variance[:, 0].sqrt().numpy()
+    off = np.abs(u - np.median(u)) > 2 * spread
+    low, high = np.quantile(widths, (0.1, 0.9))
+    if off.mean() < 0.4 or high < 1.6 * low:
+        return []
+    return [f"the blur varies over the picture, widths from {low:.1f} to {high:.1f} pixels: the middle is used"]
+
+
+def _answer(
+    fused: Fused, scale: int, level: float, confidence: float, notes: list[str], regions: np.ndarray, noise: Noise
+) -> Estimate:
+    log = fused.mean.copy()
+    log[0] -= LEAN * fused.spread[0]
+    found = covariance.exponential(torch.from_numpy(log)[None])[0].numpy() * scale**2
+    major, minor, degrees = covariance.axes(found)
+    if scale == 1 and math.sqrt(major * minor) < SHARP:
+        notes = [*notes, "already sharp: there is no blur to undo"]
+        return Estimate(
+            scale, kernels.delta(), "delta", level, (major, minor), 0.0, confidence, notes, regions, noise
+        )
+    text = covariance.text_of(found, scale=scale)
+    if scale > 1 and fused.family == "shrunk" and abs(math.log(major * minor / _width_of_bicubic(scale) ** 2)) < 0.6:
+        text = "bicubic"
+        notes = [*notes, "shrunk by a program, it seems (bicubic)"]
+    return Estimate(
+        scale, kernels.parse(text, scale), text, level, (major, minor), degrees, confidence, notes, regions, noise
+    )
+
+
+def _shaken(gaussian: Estimate, colour: np.ndarray, restorer: "Restorer | None") -> Estimate:
+    """The kernel of camera shake, if one is found; else the Gaussian with a sentence."""
+    from usrnet.estimate import shake
+    from usrnet.restoration import Restorer
+
+    if min(colour.shape[:2]) < shake.SMALLEST:
+        return replace(gaussian, notes=[*gaussian.notes, "looks shaken, but is too small to find out how"])
+    restorer = restorer or Restorer("default", tile="off")
+    found = shake.find(colour / 255.0, noise_level=gaussian.noise_level, restore=shake.restoring(restorer))
+    if not found.accepted:
+        note = f"looks shaken, but {found.reason}: a Gaussian is used"
+        return replace(gaussian, notes=[*gaussian.notes, note], confidence=0.5 * gaussian.confidence)
+    major, minor, degrees = covariance.axes(covariance.moments(found.kernel))
+    return replace(
+        gaussian,
+        kernel=found.kernel,
+        text=None,
+        widths=(major, minor),
+        degrees=degrees,
+        confidence=min(gaussian.confidence, found.agreement),
+        notes=[*gaussian.notes, "camera shake: the kernel has no formula, -o writes it to a file"],
+    )
+
+
+def _width_of_bicubic(scale: int) -> float:
+    return math.sqrt(covariance.matching_variance(kernels.bicubic(scale)))
+
+
+def defaults(scale: int, notes: list[str]) -> Estimate:
+    """What is assumed of a picture that says nothing."""
+    width = DEFAULT_WIDTHS[scale]
+    text = f"gaussian:{width:g}"
+    return Estimate(scale, kernels.parse(text, scale), text, DEFAULT_NOISE_LEVEL, (width, width), 0.0, 0.0, notes)
+
+
+def noise_to_feed(level: float) -> float:
+    """The noise level to restore with: an estimated kernel is never quite right, and a little more forgives it."""
+    return max(level, LEAST_NOISE)

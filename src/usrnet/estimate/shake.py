@@ -1,0 +1,272 @@
+"""Camera shake at ×1: a kernel without a formula, by restoring and explaining in turns.
+
+    x ← restored(y, k, σ_i),   k ← argmin_k Σ ‖∇x ⊗ k − ∇y‖² + γ ‖∇k‖²,  k ≥ 0, Σ k = 1,
+
+with σ_i falling from 20 grey levels to the noise: at first only strong edges survive, which is what lets a kernel
+be seen. The first k comes from a pyramid that keeps the gradients of x sparse (L. Xu, S. Zheng, J. Jia, "Unnatural
+L0 sparse representation for natural image deblurring", CVPR 2013; weights as in J. Anger, G. Facciolo, M. Delbracio,
+"Blind image deblurring using the l0 gradient prior", IPOL 9, 2019), with two weights.
+
+A wrong start stays wrong, and a kernel that is wrong explains the picture it comes from as well as the right one
+does. But the shake was one for all of the picture: the two halves are looked at by themselves, and an answer is
+accepted only if they say the same, if what it cannot explain is no more than the noise, and if the restored picture
+does not swing beyond black and white.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import fft, ndimage
+
+if TYPE_CHECKING:
+    from usrnet.restoration import Restorer
+
+SIDE = 31  # of the kernel
+CROP = 192  # side of what is looked at of either half …
+SMALLEST = 128  # … and of the smallest picture with which it is tried
+LEVELS = (20.0, 14.0, 10.0, 7.0, 5.0, 4.0, 3.2)  # σ fed to the restoration in turns, down to the noise
+TRIALS = 3  # turns from every start, before one is gone on with
+WEIGHTS = (4e-3, 1.2e-3)  # of sparsity, two starts
+MEET = 0.7  # correlation of the kernels of the two halves
+UNEXPLAINED = 1.25  # standard deviations of the noise
+SWING = 0.35  # grey levels beyond black and white, in the mean
+
+Restore = Callable[[np.ndarray, np.ndarray, float], np.ndarray]
+"""Picture H×W×C in [0,1], kernel, noise level on the 0–255 scale → restored picture, not clipped."""
+
+
+def restoring(restorer: "Restorer") -> Restore:
+    """The restoration that the turns are taken with."""
+    from usrnet.restoration import observe
+
+    def restore(picture: np.ndarray, kernel: np.ndarray, noise_level: float) -> np.ndarray:
+        observation = observe(scale=1, kernel=kernel, noise_level=noise_level)
+        *_, (_, restored) = restorer.iterations(picture.astype(np.float32), observation)
+        return restored[..., : picture.shape[2]].astype(np.float64)
+
+    return restore
+
+
+@dataclass(frozen=True, eq=False)
+class Shake:
+    """``kernel``: 31×31, centred on its centre of mass; whether it is ``accepted``, and a sentence why not."""
+
+    kernel: np.ndarray
+    accepted: bool
+    reason: str
+    residual: float
+    swing: float
+    agreement: float
+
+
+def find(colour: np.ndarray, *, noise_level: float, restore: Restore) -> Shake:
+    """The kernel of a shaken picture H×W×C in [0,1], at least 96×96."""
+    parts = halves(colour)
+    sigma = max(noise_level, 1.0)
+    best: list[np.ndarray] = []
+    agreement = -1.0
+    for weight in WEIGHTS:
+        found = [pyramid(part.mean(axis=2), sigma / 255, weight=weight) for part in parts]
+        for level in LEVELS[:TRIALS]:
+            found = [
+                kernel_step([restore(part, kernel, level)], [part]) for part, kernel in zip(parts, found, strict=True)
+            ]
+        meets = correlation(found[0], found[-1])
+        if meets > agreement:
+            best, agreement = found, meets
+    # From here on one kernel has to explain both halves.
+    level = LEVELS[TRIALS - 1]
+    kernel = kernel_step([restore(part, one, level) for part, one in zip(parts, best, strict=True)], parts)
+    residual = swing = np.inf
+    for level in [level for level in LEVELS[TRIALS:] if level > sigma] + [sigma]:
+        restored = [restore(part, kernel, level) for part in parts]
+        residual = float(np.mean([_unexplained(y, x, kernel) for y, x in zip(parts, restored, strict=True)]))
+        swing = float(np.mean([_beyond(x) for x in restored]))
+        if residual <= 1.03 * sigma:  # from here on only the noise would be fitted
+            break
+        kernel = kernel_step(restored, parts)
+    reason = ""
+    if agreement < MEET:
+        reason = "its two halves say different things"
+    elif residual > UNEXPLAINED * sigma + 0.5:
+        reason = "no kernel explains it"
+    elif swing > SWING:
+        reason = "what comes out rings"
+    return Shake(kernel, not reason, reason, residual, swing, agreement)
+
+
+def halves(colour: np.ndarray) -> list[np.ndarray]:
+    """The square with the most gradient of either half of the picture."""
+    axis = int(colour.shape[1] > colour.shape[0])
+    return [_busiest(half, CROP) for half in np.array_split(colour, 2, axis=axis)]
+
+
+def _unexplained(part: np.ndarray, restored: np.ndarray, kernel: np.ndarray) -> float:
+    """The standard deviation of ``y − x ⊗ k`` on the 0–255 scale, inside the border that x knows nothing beyond."""
+    reach = len(kernel) // 2
+    blurred = np.stack([_blur(restored[..., c], kernel) for c in range(part.shape[2])], -1)
+    inside = (slice(reach, -reach), slice(reach, -reach))
+    return float((blurred - part)[inside].std() * 255)
+
+
+def _beyond(restored: np.ndarray) -> float:
+    return float((np.maximum(-restored, 0) + np.maximum(restored - 1, 0)).mean() * 255)
+
+
+def _blur(plane: np.ndarray, kernel: np.ndarray) -> np.ndarray:
+    return fft.irfft2(fft.rfft2(plane) * _spectrum(kernel, plane.shape), s=plane.shape)
+
+
+def _spectrum(kernel: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    padded = np.zeros(shape)
+    padded[: kernel.shape[0], : kernel.shape[1]] = kernel
+    return fft.rfft2(np.roll(padded, (-(kernel.shape[0] // 2), -(kernel.shape[1] // 2)), (0, 1)))
+
+
+def kernel_step(
+    restored: Sequence[np.ndarray], parts: Sequence[np.ndarray], *, smooth: float = 0.01, side: int = SIDE
+) -> np.ndarray:
+    """The kernel that leads from restored pictures to observed ones, all H×W×C: side×side.
+
+    The normal equations of the gradients, summed over pictures and colours, are solved per frequency, in turns with
+    the projection onto what a kernel is: not negative, inside its window, of sum one.
+    """
+    shape = (min(part.shape[0] for part in parts), min(part.shape[1] for part in parts))
+    taper = _taper(shape, side // 2)
+    cross: np.ndarray = np.zeros(())
+    power: np.ndarray = np.zeros(())
+    for sharp, blurred in zip(restored, parts, strict=True):
+        for c, axis in product(range(blurred.shape[2]), (0, 1)):
+            planes = (whole[: shape[0], : shape[1], c] for whole in (sharp, blurred))
+            x, y = (fft.rfft2(taper * (np.roll(plane, -1, axis) - plane)) for plane in planes)
+            cross = cross + x.conj() * y
+            power = power + np.abs(x) ** 2
+    gradient = _gradient_power(shape)
+    norm = 1 / power.mean()
+    cross, power = cross * norm, power * norm
+    kernel = np.zeros((side, side))
+    kernel[side // 2, side // 2] = 1
+    rho = 0.02
+    for _ in range(12):
+        solved = (cross + rho * _spectrum(kernel, shape)) / (power + rho + smooth * gradient)
+        window = np.roll(fft.irfft2(solved, s=shape), (side // 2, side // 2), (0, 1))[:side, :side]
+        kernel = np.maximum(window, 0)
+        kernel[kernel < 0.02 * kernel.max()] = 0
+        if kernel.sum() <= 0:
+            kernel[side // 2, side // 2] = 1
+        kernel /= kernel.sum()
+        rho *= 1.6
+    return _tidy(kernel, 0.05)
+
+
+def _gradient_power(shape: tuple[int, int]) -> np.ndarray:
+    fy, fx = np.fft.fftfreq(shape[0])[:, None], np.fft.rfftfreq(shape[1])
+    return 4 - 2 * np.cos(2 * np.pi * fy) - 2 * np.cos(2 * np.pi * fx)
+
+
+def _taper(shape: tuple[int, int], reach: int) -> np.ndarray:
+    """One inside, falling to zero at the border: real pictures do not wrap around."""
+    lines = [np.minimum(1, (np.minimum(np.arange(n), np.arange(n)[::-1]) + 0.5) / reach) for n in shape]
+    return np.outer(*(np.sin(np.pi / 2 * line) ** 2 for line in lines))
+
+
+def _tidy(kernel: np.ndarray, share: float) -> np.ndarray:
+    """Without specks that hold less than ``share`` of the mass, and centred by whole pixels."""
+    labels, count = ndimage.label(kernel > 0, np.ones((3, 3)))  # pyright: ignore[reportGeneralTypeIssues]
+    mass = ndimage.sum(kernel, labels, range(1, count + 1))
+    kept = np.isin(labels, 1 + np.flatnonzero(mass >= min(share * kernel.sum(), np.max(mass))))
+    kernel = np.where(kept, kernel, 0)
+    centre = ndimage.center_of_mass(kernel)
+    offset = [round(len(kernel) // 2 - float(c)) for c in centre]
+    moved = np.roll(kernel, offset, (0, 1))
+    return moved / moved.sum()
+
+
+def pyramid(grey: np.ndarray, sigma: float, *, weight: float, side: int = SIDE, turns: int = 3) -> np.ndarray:
+    """A first kernel side×side of a picture H×W in [0,1], from coarse to fine with sparse gradients."""
+    pictures, sides = [grey.astype(np.float32)], [side]
+    while sides[-1] > 3 and min(pictures[-1].shape) >= 48:
+        smooth = ndimage.gaussian_filter(pictures[-1], 0.96, mode="nearest")
+        pictures.append(ndimage.zoom(smooth, 0.5, order=1, grid_mode=True, mode="nearest"))
+        sides.append(max(3, int(sides[-1] * 0.5) | 1))
+    least, smoothness = 0.5 * sigma, 200 * sigma
+    weight = max(weight, least)
+    latent = pictures[-1]
+    kernel = np.ones((1, 1))
+    for picture, length in zip(pictures[::-1], sides[::-1], strict=True):
+        level = _Level(picture)
+        if latent.shape != picture.shape:
+            factors = [a / b for a, b in zip(picture.shape, latent.shape, strict=True)]
+            latent = ndimage.zoom(latent, factors, order=3, mode="nearest", grid_mode=True)
+        kernel = level.kernel(latent, length, smoothness)
+        for turn in range(turns):
+            first = turn == 0
+            latent = level.latent(
+                kernel, weight, level.picture if first else latent, 2 * weight if first else 0.05, 2 if first else 5
+            )
+            kernel = level.kernel(latent, length, smoothness)
+            weight = max(weight / 1.1, least)
+    return kernel
+
+
+class _Level:
+    """One level of the pyramid, circular; what wraps around is tapered away."""
+
+    def __init__(self, picture: np.ndarray) -> None:
+        reach = max(4, min(picture.shape) // 10)
+        taper = _taper((picture.shape[0], picture.shape[1]), reach)
+        smooth = ndimage.gaussian_filter(picture, reach / 2, mode="wrap")
+        self.picture = (taper * picture + (1 - taper) * smooth).astype(np.float32)
+        self.spectrum = fft.rfft2(self.picture)
+        self.gradient = _gradient_power((picture.shape[0], picture.shape[1])).astype(np.float32)
+
+    def latent(self, kernel: np.ndarray, weight: float, latent: np.ndarray, beta: float, rate: float) -> np.ndarray:
+        """The picture with few gradients that the kernel blurs into the observed one (half-quadratic splitting)."""
+        transfer = _spectrum(kernel, self.picture.shape).astype(np.complex64)
+        numerator, denominator = transfer.conj() * self.spectrum, np.abs(transfer) ** 2
+        while beta < 1e5:
+            across, down = np.roll(latent, -1, 1) - latent, np.roll(latent, -1, 0) - latent
+            small = across**2 + down**2 < weight / beta
+            across[small] = down[small] = 0
+            divergence = (np.roll(across, 1, 1) - across) + (np.roll(down, 1, 0) - down)
+            solved = (numerator + beta * fft.rfft2(divergence)) / (denominator + beta * self.gradient)
+            latent = fft.irfft2(solved, s=latent.shape).astype(np.float32)
+            beta *= rate
+        return latent
+
+    def kernel(self, latent: np.ndarray, side: int, smoothness: float) -> np.ndarray:
+        x = fft.rfft2(latent)
+        cross, power = x.conj() * self.spectrum, np.abs(x) ** 2
+        kernel = np.full((side, side), 1 / side**2, np.float32)
+        gamma = 1.0
+        while gamma < 1e3:
+            solved = (cross + gamma * _spectrum(kernel, latent.shape)) / (power + gamma + self.gradient * smoothness)
+            window = np.roll(fft.irfft2(solved, s=latent.shape), (side // 2, side // 2), (0, 1))[:side, :side]
+            kernel = np.maximum(0, window - 0.5 / gamma).astype(np.float32)
+            gamma *= 2
+        kernel[kernel < 0.03 * kernel.max()] = 0
+        if kernel.sum() <= 0:
+            kernel[side // 2, side // 2] = 1
+        return _tidy(kernel.astype(np.float64), 0.1)
+
+
+def correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """The largest correlation of two kernels over all shifts: where a kernel lies cannot be seen."""
+    side = a.shape[0] + b.shape[0]
+    spectra = [np.fft.rfft2(kernel, (side, side)) for kernel in (a, b)]
+    best = np.fft.irfft2(spectra[0] * spectra[1].conj(), (side, side)).max()
+    return float(best / np.linalg.norm(a) / np.linalg.norm(b))
+
+
+def _busiest(colour: np.ndarray, side: int) -> np.ndarray:
+    """The square with the most gradient, of at most ``side`` and a multiple of 8."""
+    height, width = (min(side, length) // 8 * 8 for length in colour.shape[:2])
+    grey = colour.mean(axis=2)
+    activity = ndimage.uniform_filter(np.abs(np.gradient(grey)).sum(axis=0), (height, width), mode="constant")
+    top, left = height // 2, width // 2
+    inside = activity[top : grey.shape[0] - (height - top) + 1, left : grey.shape[1] - (width - left) + 1]
+    y, x = np.unravel_index(int(inside.argmax()), inside.shape)
+    return colour[y : y + height, x : x + width]
