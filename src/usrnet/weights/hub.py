@@ -174,15 +174,13 @@ class _sentences:  # noqa: N801, read as a word
             raise UsrnetError(f"the hub's {self.name!r}: {reason}") from error
 
     def _reason(self, error: BaseException) -> str | None:
-        import httpx
-
         if isinstance(error, HFValidationError):
             return "not a name of the hub: write OWNER/NAME"
         if isinstance(error, RepositoryNotFoundError):
             return "there is no such repository, or it is private: check the name, or log in with `hf auth login`"
         if isinstance(error, RevisionNotFoundError):
             return "it has no such revision"
-        if isinstance(error, LocalEntryNotFoundError | httpx.TransportError):
+        if isinstance(error, LocalEntryNotFoundError) or _is_transport(error):
             return (
                 "it is not in the cache, and the hub does not answer: check the connection, or fetch "
                 f"{FILE} by hand and give its path"
@@ -190,7 +188,14 @@ class _sentences:  # noqa: N801, read as a word
         if isinstance(error, EntryNotFoundError):
             return f"it holds no {FILE}"
         if isinstance(error, HfHubHTTPError):
-            return f"the hub answered {error.response.status_code} {error.response.reason_phrase}: is your token allowed to?"
+            status = error.response.status_code
+            hint = ": log in with `hf auth login`, or give a token that may do this" if status in (401, 403) else ""
+            return f"the hub answered {status} {error.response.reason_phrase}{hint}"
         if isinstance(error, OSError):
             return f"cannot be saved: {error.strerror or error}"
         return None
+
+
+def _is_transport(error: BaseException) -> bool:
+    """Whether nothing was answered; which HTTP library says so depends on the version of huggingface_hub."""
+    return type(error).__module__.startswith("httpx") or isinstance(error, ConnectionError)
