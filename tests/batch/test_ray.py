@@ -56,7 +56,11 @@ def test_a_folder(photos: Path, tmp_path: Path) -> None:
     assert found["q.png"]["status"] == "failed"
     assert "q.png" in found["q.png"]["error"]
     assert {found[f"p{index}.png"]["status"] for index in range(6)} == {"written"}
-    assert (found["p1.png"]["scale"], found["p1.png"]["kernel"], found["p1.png"]["noise_level"]) == (1, "gaussian:1.2", 4)
+    assert (found["p1.png"]["scale"], found["p1.png"]["kernel"], found["p1.png"]["noise_level"]) == (
+        1,
+        "gaussian:1.2",
+        4,
+    )
     assert len({row["worker"] for row in found.values()}) == 2
     expected = usrnet.restore(io.read(photos / "p3.png").pixels, kernel="gaussian:0.9", precision="fp32")
     np.testing.assert_array_equal(io.read(out / "p3_x2.png").pixels, expected)
@@ -110,7 +114,10 @@ def test_a_kill_costs_nothing_but_time(many: Path, tmp_path: Path, victim: str) 
         text = driver.communicate(timeout=300)
         done = subprocess.CompletedProcess(driver.args, driver.returncode, *text)
     assert done.returncode == 0, done.stderr
-    assert sorted(path.name for path in out.iterdir()) == ["manifest.parquet", *(f"p{i:02}_x2.png" for i in range(24))]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "manifest.parquet",
+        *(f"p{i:02}_x2.png" for i in range(24)),
+    ]
     assert {row["status"] for row in rows(out).values()} <= {"written", "skipped"}
     assert len(rows(out)) == 24
     undisturbed = usrnet.Restorer(precision="fp32")
@@ -145,7 +152,9 @@ def test_a_full_disk_is_in_the_manifest(photos: Path, tmp_path: Path) -> None:
         pytest.skip("only root can mount a small disk")
     disk = tmp_path / "disk"
     disk.mkdir()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24k", "tmpfs", disk], check=False, capture_output=True)
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=24k", "tmpfs", disk], check=False, capture_output=True
+    )
     if mounted.returncode:
         pytest.skip("this machine mounts nothing")
     try:

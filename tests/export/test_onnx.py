@@ -161,12 +161,15 @@ def test_the_command(tmp_path: Path) -> None:
     assert "--overwrite" in str(again.exception)
 
 
-def test_the_example_needs_neither_torch_nor_usrnet(files: dict[int, Path], photo: np.ndarray, tmp_path: Path) -> None:
+def test_the_example_needs_neither_torch_nor_usrnet(
+    files: dict[int, Path], photo: np.ndarray, tmp_path: Path
+) -> None:
     truth = photo[64:192, 96:224]
     small = usrnet.degrade(truth, "gaussian:0.7", scale=2, noise_level=2)
     Image.fromarray(small).save(tmp_path / "small.png")
     script = str(ROOT / "examples" / "onnx_restore.py")
-    alone = f"import sys, runpy; sys.modules |= dict.fromkeys(('torch', 'usrnet')); sys.argv = sys.argv[1:]; runpy.run_path({script!r})"
+    without = "import sys, runpy; sys.modules |= dict.fromkeys(('torch', 'usrnet')); sys.argv = sys.argv[1:]"
+    alone = f"{without}; runpy.run_path({script!r})"
     names = [str(path) for path in (files[2], tmp_path / "small.png", tmp_path / "large.png")]
     subprocess.run([sys.executable, "-c", alone, script, *names], check=True, capture_output=True)
     large = np.asarray(Image.open(tmp_path / "large.png"))

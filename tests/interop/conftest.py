@@ -1,13 +1,12 @@
 """deepinv and spandrel want torchvision, which the package index has for CUDA only.
 
 Beside a torch for CPUs the wheel's compiled part cannot be loaded, and the import stops where its operators (``nms``,
-``roi_align``, …) are looked up. Only their names are declared here; torchvision's Python, deepinv and spandrel are real,
-and nothing that is tested calls one of those operators.
+``roi_align``, …) are looked up. Only their names are declared here; torchvision's Python, deepinv and spandrel are
+real, and nothing that is tested calls one of those operators.
 """
 
 from importlib.util import find_spec
 
-import pytest
 import torch
 
 OPERATORS = (
@@ -26,7 +25,6 @@ def declare_operators() -> None:
         for name in OPERATORS:
             library.define(f"{name}(Tensor x) -> Tensor")
         declare_operators.library = library  # type: ignore[attr-defined]  # or they would go with it
-
 
 
 declare_operators()

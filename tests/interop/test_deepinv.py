@@ -1,4 +1,4 @@
-"""Our model solves deepinv's problems, whatever border they have. In an environment with deepinv: make test-interop."""
+"""Our model solves deepinv's problems, whatever border they have. With deepinv there: make test-interop."""
 
 import warnings
 

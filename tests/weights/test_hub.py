@@ -130,7 +130,7 @@ class Hub(BaseHTTPRequestHandler):
 
     do_HEAD = do_GET  # noqa: N815
 
-    def log_message(self, format: str, *args: object) -> None: ...  # noqa: A002
+    def log_message(self, format: str, *args: object) -> None: ...
 
 
 @pytest.fixture
@@ -163,7 +163,7 @@ print(model.push_to_hub("someone/small", token="hf_x", card={{"licence": "mit"}}
 for again in (usrnet.load("hf:someone/small"), usrnet.USRNet.from_pretrained("someone/small"),
               usrnet.load("hf:someone/small@main")):
     assert again.config == model.config
-    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(), again.state_dict().values(), strict=True))
+    assert all(torch.equal(value, again.state_dict()[name]) for name, value in model.state_dict().items())
 print(usrnet.weights.describe("hf:someone/small").where)
 """
     done = run(code)

@@ -1,4 +1,4 @@
-"""Folders and files, on this machine or at an address such as ``s3://bucket/photos`` that fsspec or pyarrow can read."""
+"""Folders and files, here or at an address such as ``s3://bucket/photos`` that fsspec or pyarrow can read."""
 
 import io
 from dataclasses import dataclass
@@ -82,11 +82,13 @@ def listing(address: str, suffixes: tuple[str, ...], *, recursive: bool) -> list
             names = found.system.find(found.path, maxdepth=None if recursive else 1)
     except Exception as error:
         raise UsrnetError(
-            f"{address}: cannot be listed ({reason(error)}): check the address, and that this machine's credentials allow it"
+            f"{address}: cannot be listed ({reason(error)}): check the address, and this machine's credentials for it"
         ) from error
     pictures = sorted(name for name in names if Path(name).suffix.lower() in suffixes and "/." not in name)
     if not pictures:
-        raise UsrnetError(f"{address}: no pictures there{'' if recursive else ' (--recursive looks into its folders)'}")
+        raise UsrnetError(
+            f"{address}: no pictures there{'' if recursive else ' (--recursive looks into its folders)'}"
+        )
     return [f"{protocol}://{name}" for name in pictures]
 
 

@@ -61,8 +61,8 @@ def plan_batch(
 ) -> Plan:
     """The tasks behind a folder, a glob, a picture, a list of them (``.txt``, one a line), or an address.
 
-    ``by_picture``: settings of single pictures, by their name or their path as it is given. Raises ``UsrnetError`` for
-    pictures that are not there, settings that make no sense, and results that would overwrite one another.
+    ``by_picture``: settings of single pictures, by their name or their path as it is given. Raises ``UsrnetError``
+    for pictures that are not there, settings that make no sense, and results that would overwrite one another.
     """
     pictures = _find(source, recursive=recursive)
     own = _assign(pictures, by_picture or {}, settings)
@@ -87,7 +87,9 @@ def read_settings(path: Path, default: Settings) -> dict[str, Settings]:
     reader = csv.DictReader(text.splitlines(), skipinitialspace=True)
     columns = reader.fieldnames or []
     if "picture" not in columns or not set(columns) <= set(COLUMNS):
-        raise UsrnetError(f"{path}: the first line must name the columns, picture and some of {', '.join(COLUMNS[1:])}")
+        raise UsrnetError(
+            f"{path}: the first line must name the columns, picture and some of {', '.join(COLUMNS[1:])}"
+        )
     found: dict[str, Settings] = {}
     for row in reader:
         where = f"{path}, line {reader.line_num}"
@@ -160,9 +162,7 @@ def _assign(
     return own
 
 
-def _local(
-    pictures: Sequence[tuple[str, str]], folder: str, own: Mapping[str, Settings], model: str
-) -> list[Task]:
+def _local(pictures: Sequence[tuple[str, str]], folder: str, own: Mapping[str, Settings], model: str) -> list[Task]:
     by_scale: dict[int, list[tuple[Path, Path]]] = defaultdict(list)
     for name, root in pictures:
         by_scale[own[name].scale].append((Path(name), Path(root)))

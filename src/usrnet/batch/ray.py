@@ -1,8 +1,8 @@
 """A plan carried out by Ray Data: a dataset of names, and a pool of actors that each hold one network.
 
-No pixel goes through Ray. An actor reads a picture, restores it and writes the result by itself, and returns a row of the
-manifest. A worker that dies is replaced by Ray and its pictures are done again; a result that is there already is what
-another attempt left, so that every picture has exactly one, complete.
+No pixel goes through Ray. An actor reads a picture, restores it and writes the result by itself, and returns a row of
+the manifest. A worker that dies is replaced by Ray and its pictures are done again; a result that is there already is
+what another attempt left, so that every picture has exactly one, complete.
 """
 
 import contextlib
@@ -49,10 +49,10 @@ def run_batch(
 ) -> Manifest:
     """Restore every picture of a plan; the manifest says what became of each. Results that are there are left alone.
 
-    ``address``: of a cluster that runs (``host:6379``, ``ray://host:10001`` or ``auto``), else one starts on this machine.
-    ``workers``: at most; as many as the cluster's CPUs or GPUs allow if None. ``threads``: CPUs of each worker.
-    ``progress``: called with the number of pictures done and of all. Raises ``UsrnetError`` when the cluster cannot be
-    reached; whatever a picture raises is in its row.
+    ``address``: of a cluster that runs (``host:6379``, ``ray://host:10001`` or ``auto``), else one starts on this
+    machine. ``workers``: at most; as many as the cluster's CPUs or GPUs allow if None. ``threads``: CPUs of each
+    worker. ``progress``: called with the number of pictures done and of all. Raises ``UsrnetError`` when the cluster
+    cannot be reached; whatever a picture raises is in its row.
     """
     ray = require("ray", extra="batch")
     require("ray.data", extra="batch")
@@ -78,7 +78,9 @@ def run_batch(
                     manifest.write()
                     written = time.monotonic()
         except ray.exceptions.RayError as error:
-            raise UsrnetError(f"the cluster gave up ({_first_line(error)}): what is finished stays, run it again") from error
+            raise UsrnetError(
+                f"the cluster gave up ({_first_line(error)}): what is finished stays, run it again"
+            ) from error
     finally:
         manifest.write()
         ray.shutdown()
@@ -132,7 +134,9 @@ def _dataset(
     return ray.data.from_items(names, override_num_blocks=min(len(names), MOST_BLOCKS)).map_batches(
         Worker,
         batch_size=1,
-        compute=ray.data.ActorPoolStrategy(min_size=1, max_size=size, initial_size=size, max_tasks_in_flight_per_actor=2),
+        compute=ray.data.ActorPoolStrategy(
+            min_size=1, max_size=size, initial_size=size, max_tasks_in_flight_per_actor=2
+        ),
         num_cpus=threads,
         num_gpus=1 if gpus else 0,
         memory=WORKER_MEMORY,

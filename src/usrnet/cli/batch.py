@@ -12,7 +12,9 @@ def batch(
         str,
         typer.Argument(metavar="IN", help="A folder, a glob, a .txt list, or an address such as s3://bucket/photos."),
     ],
-    folder: Annotated[str, typer.Argument(metavar="OUT_DIR", help="A folder or an address; the manifest lies there.")],
+    folder: Annotated[
+        str, typer.Argument(metavar="OUT_DIR", help="A folder or an address; the manifest lies there.")
+    ],
     scale: Annotated[int, typer.Option(help="Scale factor, 1 to 4; 1 deblurs.")] = 2,
     kernel: Annotated[
         str | None, typer.Option(help="The blur, as for restore. [a mild Gaussian that suits clean photos]")
@@ -35,8 +37,8 @@ def batch(
 ) -> None:
     """Deblur, denoise and enlarge many pictures on the CPUs and GPUs of a Ray cluster.
 
-    OUT_DIR/manifest.parquet has a row for every picture: input, output, settings, status, seconds, error. Run again, it
-    goes on where it stopped. One bad picture does not stop the others. Needs usrnet[batch].
+    OUT_DIR/manifest.parquet has a row for every picture: input, output, settings, status, seconds, error. Run again,
+    it goes on where it stopped. One bad picture does not stop the others. Needs usrnet[batch].
     """
     from usrnet.errors import require
 

@@ -50,7 +50,9 @@ class Builder:
         """``yes`` where the condition holds, else ``no``."""
         return self.op("Where", condition, yes, no)
 
-    def model(self, inputs: Sequence[Any], outputs: dict[str, "Term"], shapes: Sequence[Any], opset: int) -> ModelProto:
+    def model(
+        self, inputs: Sequence[Any], outputs: dict[str, "Term"], shapes: Sequence[Any], opset: int
+    ) -> ModelProto:
         """The finished model; ``shapes`` are the descriptions of the outputs."""
         for name, term in outputs.items():
             self.nodes.append(helper.make_node("Identity", [term.name], [name], name))

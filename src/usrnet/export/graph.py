@@ -1,12 +1,13 @@
 """The network as a graph without complex numbers, for runtimes whose Fourier transform is slow or missing.
 
 The data step of :mod:`usrnet.model.data_step`, ``z = x + Aᵀ (A Aᵀ + α I)⁻¹ (y − A x)``, is computed on the s×s phases
-``x_pq[i, j] = x[s i + p, s j + q]`` of the estimate, each as large as ``y``. Decimation after a blur is a sum over them,
+``x_pq[i, j] = x[s i + p, s j + q]`` of the estimate, each as large as ``y``. Decimation after a blur is a sum over
+them,
 
     A x = Σ_pq  x_pq ⊗ k_pq,    k_pq[i, j] = k[s i − p, s j − q],
 
-so ``A Aᵀ`` has the eigenvalues ``Σ_pq |F(k_pq)|²`` and ``Aᵀ r`` the phases ``F⁻¹(F(k_pq)* F(r))``: the same operator as
-there, with no aliases to fold. The transforms ``F`` are products with matrices of cosines and sines, whose angles
+so ``A Aᵀ`` has the eigenvalues ``Σ_pq |F(k_pq)|²`` and ``Aᵀ r`` the phases ``F⁻¹(F(k_pq)* F(r))``: the same operator
+as there, with no aliases to fold. The transforms ``F`` are products with matrices of cosines and sines, whose angles
 ``2π a b / n`` are exact because ``a b`` is reduced modulo n in whole numbers. s is fixed, every size is free.
 """
 
@@ -29,7 +30,7 @@ INPUTS = {
 
 
 def build(model: USRNet, scale: int, opset: int) -> ModelProto:
-    """The whole network at one scale: ``picture``, ``kernel``, ``sigma`` → ``restored``, as the model's own arguments."""
+    """The whole network at one scale: ``picture``, ``kernel``, ``sigma`` → ``restored``, as the model takes them."""
     b = Builder()
     picture, kernel, sigma = (Term(b, name) for name in INPUTS)
     batch, s2 = picture.size(0), scale**2
@@ -142,7 +143,7 @@ def _phases_of_kernel(b: Builder, kernel: Term, scale: int, transform: Transform
 
 
 def _phases_of_side(b: Builder, length: Term, scale: int, frequencies: Term, n: Term) -> Pair:
-    """The transform along one side of every s-th tap, from the one that belongs to phase p on: s×frequencies×length."""
+    """The transform along one side of every s-th tap, from phase p's first on: s×frequencies×length."""
     s, bias = b.number(scale, INT), b.number(2**20, INT)  # a multiple of s is added, so that quotients round down
     position = b.integers(length) - length / b.number(2, INT)
     index = (position + b.number(scale - 1, INT) + bias * s) / s - bias  # i of position = s i − p
@@ -222,7 +223,9 @@ class Prior:
 
 def _weighted(b: Builder, layer: nn.Conv2d | nn.ConvTranspose2d, x: Term, name: str) -> Term:
     """A convolution, or one that enlarges."""
-    parameters = [(key, value) for key, value in (("weight", layer.weight), ("bias", layer.bias)) if value is not None]
+    parameters = [
+        (key, value) for key, value in (("weight", layer.weight), ("bias", layer.bias)) if value is not None
+    ]
     terms = (b.constant(value.detach().cpu().float().numpy(), f"{name}.{key}") for key, value in parameters)
     padding = [int(side) for side in layer.padding]
     kind = "ConvTranspose" if isinstance(layer, nn.ConvTranspose2d) else "Conv"

@@ -31,9 +31,10 @@ def to_onnx(
 ) -> Path:
     """Write a model as ONNX for one scale factor; the file appears whole or not at all.
 
-    ``model``: a ``USRNet``, or a name or file for ``load``. ``opset``: the version of ONNX's operators, 18 to 23; an old
-    runtime may know few. Sizes, scale, licence and source are in the file's metadata (``usrnet.*``). Raises
-    ``UsrnetError`` for a model that is no ``USRNet``, an opset that is not offered, and a place that cannot be written.
+    ``model``: a ``USRNet``, or a name or file for ``load``. ``opset``: the version of ONNX's operators, 18 to 23; an
+    old runtime may know few. Sizes, scale, licence and source are in the file's metadata (``usrnet.*``). Raises
+    ``UsrnetError`` for a model that is no ``USRNet``, an opset that is not offered, and a place that cannot be
+    written.
     """
     require("onnx", extra="export")
     target = Path(path)

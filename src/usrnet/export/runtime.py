@@ -13,8 +13,8 @@ from usrnet.errors import UsrnetError, require
 class OnnxNetwork:
     """A file of :func:`usrnet.export.to_onnx`, ready to run on a CPU.
 
-    ``scale`` and ``config`` are read from the file. ``threads``: of onnxruntime; all cores if 0. Raises ``UsrnetError``
-    when the file is missing, not one of ours, or asks for more than the installed onnxruntime knows.
+    ``scale`` and ``config`` are read from the file. ``threads``: of onnxruntime; all cores if 0. Raises
+    ``UsrnetError`` when the file is missing, not one of ours, or asks for more than the installed onnxruntime knows.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, threads: int = 0) -> None:

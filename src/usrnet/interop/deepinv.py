@@ -1,7 +1,8 @@
 """USRNet for deepinv (https://deepinv.github.io): a reconstructor for blur and decimation, its prior as a denoiser.
 
-deepinv's ``Downsampling``, ``Blur`` and ``BlurFFT`` are ``y = (x ⊗ k)↓s + n`` with the same convolution, the same centre of
-kernels of odd and even size and the same pixel kept of every patch as here (``tests/interop/test_deepinv.py``).
+deepinv's ``Downsampling``, ``Blur`` and ``BlurFFT`` are ``y = (x ⊗ k)↓s + n`` with the same convolution, the same
+centre of kernels of odd and even size and the same pixel kept of every patch as here
+(``tests/interop/test_deepinv.py``).
 """
 
 from typing import Any
@@ -20,8 +21,8 @@ from usrnet.weights import load
 class USRNetReconstructor(Reconstructor):
     """``x = model(y, physics)`` for ``Downsampling``, ``Blur`` and ``BlurFFT`` with Gaussian noise.
 
-    ``model``: a model, or a name or file for ``usrnet.load``. ``sigma``: the noise's standard deviation, for pictures in
-    [0,1]; if it is None that of ``physics.noise_model`` is taken. Pictures have any number of channels.
+    ``model``: a model, or a name or file for ``usrnet.load``. ``sigma``: the noise's standard deviation, for pictures
+    in [0,1]; if it is None that of ``physics.noise_model`` is taken. Pictures have any number of channels.
     """
 
     def __init__(self, model: Unfolding | str = "default", *, sigma: float | Tensor | None = None) -> None:
@@ -48,7 +49,9 @@ class USRNetReconstructor(Reconstructor):
         return x[..., : size[0], : size[1]]
 
     def _sigma(self, physics: nn.Module) -> float | Tensor:
-        found = self.sigma if self.sigma is not None else getattr(getattr(physics, "noise_model", None), "sigma", None)
+        found = (
+            self.sigma if self.sigma is not None else getattr(getattr(physics, "noise_model", None), "sigma", None)
+        )
         if found is None:
             raise UsrnetError("the noise level is not known: give sigma=, or the physics a GaussianNoise")
         return found
@@ -57,8 +60,8 @@ class USRNetReconstructor(Reconstructor):
 class USRNetDenoiser(Denoiser):
     """The prior ``P(z, β)`` as a denoiser for plug-and-play methods, β being the noise level.
 
-    It was trained inside the iterations, where what it removes is not white noise: as a denoiser alone it is weaker than
-    one that was trained to be one.
+    It was trained inside the iterations, where what it removes is not white noise: as a denoiser alone it is weaker
+    than one that was trained to be one.
     """
 
     def __init__(self, model: USRNet | str = "default") -> None:

@@ -1,7 +1,7 @@
 """USRNet for spandrel (https://github.com/chaiNNer-org/spandrel), and so for the tools that load models with it.
 
-spandrel calls a model with a picture and nothing else. What USRNet has to be told besides, the scale, the kernel and the
-noise level, is fixed when :func:`install` is called.
+spandrel calls a model with a picture and nothing else. What USRNet has to be told besides, the scale, the kernel and
+the noise level, is fixed when :func:`install` is called.
 """
 
 from pathlib import Path
@@ -61,9 +61,10 @@ def install(
     noise_level: float = DEFAULT_NOISE_LEVEL,
     registry: ArchRegistry = MAIN_REGISTRY,
 ) -> None:
-    """Make spandrel's ``ModelLoader`` load USRNet; called again, models that are loaded from then on are called otherwise.
+    """Make spandrel's ``ModelLoader`` load USRNet; called again, it sets how later ones are called.
 
-    ``scale``, ``kernel``, ``noise_level``: as for :func:`usrnet.restore`, the same defaults. Raises ``UsrnetError`` as it.
+    ``scale``, ``kernel``, ``noise_level``: as for :func:`usrnet.restore`, the same defaults. Raises ``UsrnetError``
+    as it.
     """
     arch = USRNetArch(observe(scale=scale, kernel=kernel, noise_level=noise_level))
     if ID not in registry:

@@ -1,7 +1,7 @@
 """Models on the Hugging Face Hub: a repository with ``model.safetensors``, ``config.json`` and a model card.
 
-What ``config.json`` says is for people and other programs; here the architecture is read from the tensors, as of every
-file. ``hf:OWNER/NAME`` and ``hf:OWNER/NAME@REVISION`` name a model of the hub wherever a model is named.
+What ``config.json`` says is for people and other programs; here the architecture is read from the tensors, as of
+every file. ``hf:OWNER/NAME`` and ``hf:OWNER/NAME@REVISION`` name a model of the hub wherever a model is named.
 """
 
 import os
@@ -35,9 +35,9 @@ CARD = """\
 
 {{ description }}
 
-Non-blind super-resolution and deblurring with the deep unfolding network USRNet
-([Zhang, Van Gool, Timofte, CVPR 2020](https://arxiv.org/abs/2003.10428)): one set of weights for the scale factors 1 to
-4, every blur kernel and every noise level. {{ architecture }}, {{ parameters }} parameters.
+Non-blind super-resolution and deblurring with the deep unfolding network USRNet ([Zhang, Van Gool, Timofte, CVPR
+2020](https://arxiv.org/abs/2003.10428)): one set of weights for the scale factors 1 to 4, every blur kernel and every
+noise level. {{ architecture }}, {{ parameters }} parameters.
 
 ## Use
 
@@ -48,8 +48,8 @@ restored = usrnet.restore(image, model="hf:{{ name }}", scale=4, kernel="gaussia
 model = usrnet.USRNet.from_pretrained("{{ name }}")  # tensors: model(lr, kernel, scale, sigma)
 ```
 
-or `usrnet restore photo.jpg --scale 4 --model hf:{{ name }}`. The file is safetensors and runs no code; `usrnet models
-convert` writes it as the `.pth` of the published code.
+or `usrnet restore photo.jpg --scale 4 --model hf:{{ name }}`. The file is safetensors and runs no code; `usrnet
+models convert` writes it as the `.pth` of the published code.
 
 ## Training
 
@@ -92,7 +92,7 @@ class Shared(ModelHubMixin, library_name="usrnet", paper_url="https://arxiv.org/
         results: str = MISSING,
         **more: Any,
     ) -> ModelCard:
-        """The card of this model; the texts are Markdown, ``more`` goes into its head (``datasets``, ``language``)."""
+        """The card of this model; the texts are Markdown, ``more`` is for its head (``datasets``, ``language``)."""
         data = ModelCardData(
             library_name="usrnet", pipeline_tag="image-to-image", tags=TAGS, license=licence, **more
         )  # fmt: skip

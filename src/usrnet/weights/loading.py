@@ -54,9 +54,10 @@ def load(source: str | os.PathLike[str]) -> Unfolding:
     """The model called ``source``, or with the weights that lie there: float32, CPU, evaluation mode.
 
     ``source`` is a name (``default``, ``tv``, ``usrnet``, ``usrgan``, ``usrnet-tiny``, ``usrgan-tiny``), a model of
-    the Hugging Face Hub (``hf:OWNER/NAME`` or ``hf:OWNER/NAME@REVISION``, needs ``usrnet[hub]``), a file (``.safetensors``, or ``.pth``, ``.pt``, ``.ckpt`` with nothing but weights in it) or a folder with
-    one such file. A known name is taken as a name; write ``./tv`` for a file called so. The architecture is
-    read from the tensor shapes. Official weights that the cache lacks are downloaded and checked.
+    the Hugging Face Hub (``hf:OWNER/NAME`` or ``hf:OWNER/NAME@REVISION``, needs ``usrnet[hub]``), a file
+    (``.safetensors``, or ``.pth``, ``.pt``, ``.ckpt`` with nothing but weights in it) or a folder with one such file.
+    A known name is taken as a name; write ``./tv`` for a file called so. The architecture is read from the tensor
+    shapes. Official weights that the cache lacks are downloaded and checked.
 
     The model maps ``(lr, kernel, scale, sigma)``, N×3×h×w, N×{1,3}×kh×kw, int, N×1×1×1 with σ in [0, 1], to
     N×3×sh×sw. Raises :class:`UsrnetError`, one sentence, if there is no such model, or the file is damaged,
