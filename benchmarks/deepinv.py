@@ -1,8 +1,8 @@
-"""Our model beside deepinv's own methods on its problems: python benchmarks/deepinv.py FOLDER [--model M]... (needs deepinv).
+"""Our model beside deepinv's own methods on its problems: python benchmarks/deepinv.py FOLDER [--model M]...
 
-Two problems, both circular, noise 2.55: a Gaussian blur of width 1.6 (``BlurFFT``), and ×2 with the same blur, placed for the
-scale (``Downsampling``). Prints the mean PSNR over the pictures' middles, 128×128, in dB. Methods whose weights are not at
-hand are not run: DPIR and plug-and-play with DRUNet, RAM.
+Needs deepinv. Two problems, both circular, noise 2.55: a Gaussian blur of width 1.6 (``BlurFFT``), and ×2 with the same
+blur, placed for the scale (``Downsampling``). Prints the mean PSNR of the pictures' middles, 128×128, in dB. Methods
+whose weights are not at hand are not run: DPIR and plug-and-play with DRUNet, RAM.
 """
 
 import argparse
@@ -59,7 +59,9 @@ def main() -> None:
     for path in sorted(options.folder.glob("*.png")):
         pixels = usrnet.io.read(path).pixels
         top, left = (pixels.shape[0] - SIDE) // 2, (pixels.shape[1] - SIDE) // 2
-        part = np.broadcast_to(pixels[top : top + SIDE, left : left + SIDE].reshape(SIDE, SIDE, -1)[..., :3], (SIDE, SIDE, 3))
+        part = np.broadcast_to(
+            pixels[top : top + SIDE, left : left + SIDE].reshape(SIDE, SIDE, -1)[..., :3], (SIDE, SIDE, 3)
+        )
         truth = torch.from_numpy(part.copy()).permute(2, 0, 1)[None].float() / 255
         for name, physics in problems().items():
             y = physics(truth)
@@ -67,7 +69,9 @@ def main() -> None:
             for model in options.model:
                 methods[f"usrnet {Path(model).stem}"] = lambda y=y, p=physics, m=model: USRNetReconstructor(m)(y, p)
             methods["usrnet tv"] = lambda y=y, p=physics: USRNetReconstructor("tv")(y, p)
-            methods["DPIR, our prior"] = lambda y=y, p=physics: dinv.optim.DPIR(SIGMA, USRNetDenoiser("default"))(y, p)
+            methods["DPIR, our prior"] = lambda y=y, p=physics: dinv.optim.DPIR(SIGMA, USRNetDenoiser("default"))(
+                y, p
+            )
             for strength in STRENGTHS:
                 methods[f"deepinv TV {strength:g}"] = lambda y=y, p=physics, s=strength: tv(y, p, s)
                 if name == "blur":

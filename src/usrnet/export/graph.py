@@ -183,7 +183,7 @@ def _hyper(b: Builder, model: USRNet, sigma: Term, scale: int) -> tuple[list[Ter
 
 
 class Prior:
-    """``ResUNet`` of pictures height×width."""
+    """``ResUNet`` of pictures height×width, called once for every iteration."""
 
     def __init__(self, b: Builder, prior: nn.Module, height: Term, width: Term) -> None:
         assert isinstance(prior, ResUNet)
@@ -191,6 +191,10 @@ class Prior:
         eight, seven = b.number(8, INT), b.number(7, INT)
         gaps = [((side + seven) / eight * eight - side).unsqueeze(0) for side in (height, width)]
         self.pads = b.join(b.whole(0, 0, 0, 0, 0, 0), *gaps)
+        self.carry: nn.Module | None = getattr(prior, "m_carry", None)
+        self.carried: Term | None = (
+            None  # the widest features of the last iteration, where the network has a use for them
+        )
 
     def __call__(self, z: Term, beta: Term) -> Term:
         """``z`` N×3×height×width, ``beta`` N×1×1×1 → N×3×height×width."""
@@ -198,14 +202,16 @@ class Prior:
         padded = z.op("Pad", self.pads, mode="edge")
         sizes = b.join(z.size(0).unsqueeze(0), b.whole(1), *(padded.size(axis).unsqueeze(0) for axis in (2, 3)))
         x1 = self._layer(p.m_head, b.join(padded, beta.op("Expand", sizes), axis=1), "p.m_head")
+        if self.carry is not None and self.carried is not None:
+            x1 = x1 + self._layer(self.carry, self.carried, "p.m_carry")
         x2 = self._layer(p.m_down1, x1, "p.m_down1")
         x3 = self._layer(p.m_down2, x2, "p.m_down2")
         x4 = self._layer(p.m_down3, x3, "p.m_down3")
         x = self._layer(p.m_body, x4, "p.m_body") + x4
         x = self._layer(p.m_up3, x, "p.m_up3") + x3
         x = self._layer(p.m_up2, x, "p.m_up2") + x2
-        x = self._layer(p.m_up1, x, "p.m_up1") + x1
-        x = self._layer(p.m_tail, x, "p.m_tail")
+        self.carried = self._layer(p.m_up1, x, "p.m_up1") + x1
+        x = self._layer(p.m_tail, self.carried, "p.m_tail")
         return x.part(0, self.height, 2).part(0, self.width, 3)
 
     def _layer(self, layer: nn.Module, x: Term, name: str) -> Term:
