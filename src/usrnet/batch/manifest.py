@@ -19,7 +19,9 @@ NAME = "manifest.parquet"
 
 @dataclass(frozen=True)
 class Row:
-    """What became of one picture. ``seconds`` and ``worker`` (host and process) are those of the restoring."""
+    """What became of one picture. ``seconds`` and ``worker`` (host and process) are those of the restoring; ``notes`` is
+    what a person should know although the work went on.
+    """
 
     input: str
     output: str
@@ -30,6 +32,7 @@ class Row:
     status: Literal["written", "skipped", "failed"]
     seconds: float = 0.0
     error: str = ""
+    notes: str = ""
     worker: str = ""
     peak_mb: float = 0.0
 

@@ -6,6 +6,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from usrnet.atomic import write_bytes
 from usrnet.errors import PictureError, UsrnetError
 
 
@@ -29,10 +30,14 @@ class Place:
             raise PictureError(f"{self.path}: cannot be read ({reason(error)})") from error
 
     def write(self, content: bytes) -> None:
-        """Put the content there, whole or not at all, as object stores do. Raises ``PictureError``."""
+        """Put the content there, whole or not at all. Raises ``PictureError``."""
+        folder = self.path.rpartition("/")[0]
         try:
-            self.system.makedirs(self.path.rpartition("/")[0], exist_ok=True)
-            self.system.pipe_file(self.path, content)
+            self.system.makedirs(folder, exist_ok=True)
+            if "file" in self.system.protocol:  # a store does so by itself
+                write_bytes(Path(self.path), content)
+            else:
+                self.system.pipe_file(self.path, content)
         except Exception as error:
             raise PictureError(f"{self.path}: cannot be written ({reason(error)})") from error
 

@@ -11,6 +11,7 @@ import logging
 import os
 import socket
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -22,8 +23,8 @@ from usrnet import io as pictures
 from usrnet.batch.manifest import Manifest, Row
 from usrnet.batch.places import is_address, place
 from usrnet.batch.plan import Plan, Settings, Task
-from usrnet.device import keep_freed_memory
-from usrnet.errors import PictureError, UsrnetError, require
+from usrnet.device import choose_device, choose_precision, keep_freed_memory
+from usrnet.errors import PictureError, UsrnetError, UsrnetWarning, require
 from usrnet.restoration import Observation, Restorer, restore_pictures, sort_out
 from usrnet.restoration.jobs import Job, Recipe
 
@@ -127,6 +128,8 @@ def _dataset(
     size = min(most if workers is None else workers, len(todo))
     settings = list(dict.fromkeys(task.settings for task in todo))
     number = {known: index for index, known in enumerate(settings)}
+    if not gpus:
+        choose_precision(precision, choose_device("cpu"))  # told here, or every worker would stop at it
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False  # ours is drawn
     context.execution_options.preserve_order = False
@@ -184,7 +187,11 @@ class Worker:
         """A batch of one name → its row of the manifest."""
         (source,), (target,), (index,) = (batch[key].tolist() for key in ("source", "target", "settings"))
         settings, observation = self.known[index]
-        row = self._restore(Task(source, target, settings), observation)
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", UsrnetWarning)
+            row = self._restore(Task(source, target, settings), observation)
+        notes = dict.fromkeys(str(one.message) for one in caught if issubclass(one.category, UsrnetWarning))
+        row = replace(row, notes="; ".join(notes))
         return {key: np.array([value]) for key, value in asdict(row).items()}
 
     def _restore(self, task: Task, observation: Observation) -> Row:
@@ -231,7 +238,7 @@ def _read(name: str) -> io.BytesIO:
 
 
 def _write(name: str, content: bytes) -> None:
-    place(name if is_address(name) else Path(name).absolute().as_uri()).write(content)
+    place(name if is_address(name) else f"file://{Path(name).absolute()}").write(content)
 
 
 def _sweep(target: Path) -> None:
@@ -268,6 +275,7 @@ def _join(ray: Any, address: str | None, *, cpus: int | None) -> None:
     """Connect to a cluster, or start one here."""
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.data").setLevel(logging.ERROR)
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # or it says at every start what will change
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
     if address is None:

@@ -65,6 +65,9 @@ def batch(
         )
     targets = {one.target for one in plan.tasks}
     rows = [row for row in manifest.rows.values() if row.output in targets]
+    for row in rows:
+        if row.notes and row.status == "written":
+            print(f"note: {row.notes}", file=sys.stderr)
     failed = [row for row in rows if row.status == "failed"]
     for row in failed:
         print(f"usrnet: {row.error}", file=sys.stderr)
