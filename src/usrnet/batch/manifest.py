@@ -19,8 +19,9 @@ NAME = "manifest.parquet"
 
 @dataclass(frozen=True)
 class Row:
-    """What became of one picture. ``seconds`` and ``worker`` (host and process) are those of the restoring; ``notes`` is
-    what a person should know although the work went on.
+    """What became of one picture. ``seconds`` and ``worker`` (host and process) are those of the restoring.
+
+    ``notes``: what a person should know although the work went on.
     """
 
     input: str
