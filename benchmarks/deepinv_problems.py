@@ -1,7 +1,7 @@
 """Our model beside deepinv's own methods on its problems: python benchmarks/deepinv_problems.py FOLDER [--model M]
 
 Needs deepinv. Two problems, both circular, noise 2.55: a Gaussian blur of width 1.6 (``BlurFFT``), and ×2 with the
-same blur, placed for the scale (``Downsampling``). Prints the mean PSNR of the pictures' middles, 128×128, in dB. Methods
+same blur, placed for the scale (``Downsampling``). Prints the mean PSNR in dB of 128×128 from the middle. Methods
 whose weights are not at hand are not run: DPIR and plug-and-play with DRUNet, RAM.
 """
 
