@@ -69,7 +69,7 @@ def main() -> None:
             for model in options.model:
                 methods[f"usrnet {Path(model).stem}"] = lambda y=y, p=physics, m=model: USRNetReconstructor(m)(y, p)
             methods["usrnet tv"] = lambda y=y, p=physics: USRNetReconstructor("tv")(y, p)
-            methods["DPIR, our prior"] = lambda y=y, p=physics: dinv.optim.DPIR(SIGMA, USRNetDenoiser("default"))(
+            methods["DPIR, our denoiser"] = lambda y=y, p=physics: dinv.optim.DPIR(SIGMA, USRNetDenoiser("default"))(
                 y, p
             )
             for strength in STRENGTHS:

@@ -34,8 +34,7 @@ def test_a_published_file(shared: Path, photo: np.ndarray, scale: int) -> None:
         small, model=str(file), scale=scale, kernel="gaussian:1.2", noise_level=2.55, precision="fp32"
     )
     difference = out[0].permute(1, 2, 0).numpy() * 255 - ours
-    assert np.abs(difference).max() < 2  # the kernel's margins count here
-    assert np.abs(difference).mean() < 0.3
+    assert np.abs(difference).max() < 0.51  # ours is rounded to 8 bits
 
 
 def test_every_size_and_our_own_file(tmp_path: Path) -> None:

@@ -72,7 +72,9 @@ def run_batch(
         rows = _dataset(ray, plan, todo, workers, threads, precision, tile, max_pixels, overwrite=overwrite)
         try:
             for row in rows.iter_rows():
-                manifest.add([Row(**row)])
+                manifest.add(
+                    [Row(**{key: getattr(value, "item", lambda value=value: value)() for key, value in row.items()})]
+                )
                 done += 1
                 progress(done, total)
                 if time.monotonic() - written > MANIFEST_SECONDS:

@@ -1,4 +1,4 @@
-"""USRNet for deepinv (https://deepinv.github.io): a reconstructor for blur and decimation, its prior as a denoiser.
+"""USRNet for deepinv (https://deepinv.github.io): a reconstructor for blur and decimation, and a denoiser.
 
 deepinv's ``Downsampling``, ``Blur`` and ``BlurFFT`` are ``y = (x ⊗ k)↓s + n`` with the same convolution, the same
 centre of kernels of odd and even size and the same pixel kept of every patch as here
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from usrnet.errors import UsrnetError
 from usrnet.interop.tensors import apply, noise_levels
-from usrnet.model import Unfolding, USRNet
+from usrnet.model import Unfolding
 from usrnet.weights import load
 
 
@@ -58,27 +58,20 @@ class USRNetReconstructor(Reconstructor):
 
 
 class USRNetDenoiser(Denoiser):
-    """The prior ``P(z, β)`` as a denoiser for plug-and-play methods, β being the noise level.
+    """A denoiser for plug-and-play methods: all iterations, with no blur and no decimation.
 
-    It was trained inside the iterations, where what it removes is not white noise: as a denoiser alone it is weaker
-    than one that was trained to be one.
+    The prior ``P(z, β)`` alone is none: what it meets in the iterations is not white noise, and told β = σ it removes
+    little of it (docs/interop.md). ``model``: a model, or a name or file for ``usrnet.load``.
     """
 
-    def __init__(self, model: USRNet | str = "default") -> None:
+    def __init__(self, model: Unfolding | str = "default") -> None:
         super().__init__()
-        network = load(model) if isinstance(model, str) else model
-        if not isinstance(network, USRNet):
-            raise UsrnetError("only a USRNet has a learned prior")
-        self.prior = network.p
+        self.network = load(model) if isinstance(model, str) else model
 
     def forward(self, x: Tensor, sigma: float | Tensor, **kwargs: Any) -> Tensor:
         """``x``: N×C×H×W in [0,1]; ``sigma``: a number or N numbers, in [0,1]. Returns N×C×H×W."""
-        beta = noise_levels(sigma, x).expand(x.shape[0], 1, 1, 1)
-        if x.shape[1] == 3:
-            return self.prior(x, beta)
-        grey = x.flatten(0, 1)[:, None].expand(-1, 3, -1, -1)
-        restored = self.prior(grey, beta.expand(-1, x.shape[1], 1, 1).flatten(0, 1)[:, None])
-        return restored.mean(dim=1).unflatten(0, x.shape[:2])
+        no_blur = torch.ones(1, 1, 1, 1, dtype=x.dtype, device=x.device)
+        return apply(self.network, x, no_blur, 1, noise_levels(sigma, x), wraps=True)
 
 
 def _operator(y: Tensor, physics: nn.Module) -> tuple[Tensor, int, str]:

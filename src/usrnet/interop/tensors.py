@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor
 
+from usrnet import kernels
 from usrnet.model import Unfolding
 from usrnet.restoration.borders import extended_length, extrapolate
 from usrnet.restoration.restorer import ROOM
@@ -22,9 +23,10 @@ def apply(model: Unfolding, y: Tensor, kernel: Tensor, scale: int, sigma: Tensor
         x = apply(model, grey, kernel, scale, sigma, wraps=wraps).mean(dim=1)
         return x.unflatten(0, y.shape[:2])
     if not wraps:
+        taps = kernel.detach().cpu().double().flatten(0, 1).numpy()
         height, width = (
-            extended_length(length, taps + ROOM, scale)
-            for length, taps in zip(y.shape[-2:], kernel.shape[-2:], strict=True)
+            extended_length(length, max(reach + ROOM, side - scale * length), scale)
+            for length, reach, side in zip(y.shape[-2:], kernels.extent(taps), taps.shape[-2:], strict=True)
         )
         y = extrapolate(y, kernel, scale, sigma, height, width)
     if kernel.shape[0] not in (1, y.shape[0]):
