@@ -69,7 +69,8 @@ def test_a_folder(photos: Path, tmp_path: Path) -> None:
     stamps = {path: path.stat().st_mtime_ns for path in out.glob("p*.png")}
     (out / "p0_x2.png").unlink()
     again = batch(photos, out, "--kernel", "gaussian:0.9", "--settings", table)
-    assert again.returncode == 1
+    assert again.returncode == 1, again.stderr
+    assert (out / "p0_x2.png").exists(), again.stderr
     changed = {path.name for path, stamp in stamps.items() if path.stat().st_mtime_ns != stamp}
     assert changed == {"p0_x2.png"}
     assert len(rows(out)) == 7

@@ -15,7 +15,7 @@ from usrnet import kernels
 from usrnet.cli.export import export
 from usrnet.errors import UsrnetError
 from usrnet.export import OnnxNetwork, to_onnx, verify
-from usrnet.model import CONFIGS, USRNet
+from usrnet.model import CONFIGS, Config, USRNet
 
 TOLERANCE = 1e-4  # the data step amplifies rounding where the blur has erased a frequency
 ROOT = Path(__file__).parents[2]
@@ -72,6 +72,16 @@ def test_the_full_size(tmp_path: Path, scale: int) -> None:
     path = to_onnx(model, tmp_path / "full.onnx", scale=scale)
     for difference in verify(model, path):
         assert difference.largest <= TOLERANCE, difference
+
+
+def test_features_that_are_carried(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = USRNet(Config(n_iter=3, channels=(4, 6, 8, 8), blocks=1, hidden=8, carry=True)).eval()
+    without = USRNet(Config(n_iter=3, channels=(4, 6, 8, 8), blocks=1, hidden=8)).eval()
+    without.load_state_dict(model.state_dict(), strict=False)
+    path = to_onnx(model, tmp_path / "carry.onnx", scale=2)
+    assert max(difference.largest for difference in verify(model, path)) <= TOLERANCE
+    assert max(difference.largest for difference in verify(without, path)) > TOLERANCE  # they make a difference
 
 
 def test_the_published_weights(shared: Path, tmp_path: Path) -> None:

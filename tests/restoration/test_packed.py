@@ -83,6 +83,8 @@ def test_threads_give_the_same_bytes(model):
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(through, range(16)))
     assert all(torch.equal(result, through(index)) for index, result in enumerate(together))
+
+
 @pytest.mark.parametrize("shape", [(2, 24, 40), (1, 13, 17)])
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 0.03)])
 def test_features_carried_from_iteration_to_iteration(model, shape, dtype, tolerance):
