@@ -280,16 +280,17 @@ def _join(ray: Any, address: str | None, *, cpus: int | None) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # or it says at every start what will change
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
-    if address is None:
-        ray.init(address="local", num_cpus=cpus, include_dashboard=False, **options)
-        return
-    if address != "auto":
+    if address not in (None, "auto"):
         _answers(address)
     try:
-        ray.init(address=address, **options)
+        if address is None:
+            ray.init(address="local", num_cpus=cpus, include_dashboard=False, **options)
+        else:
+            ray.init(address=address, **options)
     except Exception as error:  # Ray's own kinds depend on how far it came
+        what = "start a cluster on this machine" if address is None else f"join the cluster at {address}"
         raise UsrnetError(
-            f"cannot join the cluster at {address} ({_first_line(error)}): see `ray status` there"
+            f"cannot {what} ({_first_line(error)}): try again, or see what `ray status` says"
         ) from error
 
 
