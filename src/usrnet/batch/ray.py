@@ -277,6 +277,7 @@ def _join(ray: Any, address: str | None, *, cpus: int | None) -> None:
     """Connect to a cluster, or start one here."""
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.data").setLevel(logging.ERROR)
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its lines would stand among ours
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # or it says at every start what will change
     options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
