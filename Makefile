@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test test-slow test-avx2 test-lowest check bench clean
+.PHONY: setup demo test test-slow test-avx2 test-lowest test-interop check bench clean
 
 setup: .venv/installed
 
@@ -33,6 +33,9 @@ test-lowest: .venv-lowest/installed
 	$(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/pip install --quiet --disable-pip-version-check -c constraints-lowest.txt -e '.[test]'
 	touch $@
+
+test-interop: setup
+	tests/interop/run.sh
 
 check: setup
 	$(BIN)/ruff format --check .

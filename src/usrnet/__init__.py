@@ -10,7 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from usrnet import degradation, io, kernels, metrics, weights
+    from usrnet import degradation, export, io, kernels, metrics, weights
     from usrnet.degradation import degrade
     from usrnet.errors import PictureError, UsrnetError, UsrnetWarning
     from usrnet.estimate import estimate
@@ -30,6 +30,7 @@ __all__ = [
     "degradation",
     "degrade",
     "estimate",
+    "export",
     "io",
     "kernels",
     "load",

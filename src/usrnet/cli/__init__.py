@@ -11,7 +11,21 @@ from typing import Annotated
 import typer
 
 from usrnet import __version__
-from usrnet.cli import bench, degrade, demo, estimate, evaluate, explain, kernel, models, restore, train, web
+from usrnet.cli import (
+    batch,
+    bench,
+    degrade,
+    demo,
+    estimate,
+    evaluate,
+    explain,
+    export,
+    kernel,
+    models,
+    restore,
+    train,
+    web,
+)
 from usrnet.errors import PictureError, UsrnetError, UsrnetWarning
 
 FAILED, USAGE, INTERRUPTED = 1, 2, 130
@@ -33,6 +47,8 @@ app.command("evaluate")(evaluate.evaluate)
 app.command("explain")(explain.explain)
 app.command("train")(train.train)
 app.add_typer(models.app, name="models")
+app.command("export")(export.export)
+app.command("batch")(batch.batch)
 app.command("bench")(bench.bench)
 app.command("web")(web.web)
 app.command("demo")(demo.demo)

@@ -15,6 +15,7 @@ from usrnet.errors import UsrnetError
 from usrnet.model.data_step import DataStep
 from usrnet.model.hyper import HalfQuadraticSchedule, HyPaNet
 from usrnet.model.prior import ResUNet, TotalVariation
+from usrnet.weights.pretrained import Pretrained
 
 
 class Unfolding(nn.Module):
@@ -85,7 +86,7 @@ TINY = Config(n_iter=6, channels=(16, 32, 64, 64), blocks=2, hidden=32)
 CONFIGS = {"usrnet": FULL, "usrgan": FULL, "usrnet-tiny": TINY, "usrgan-tiny": TINY}
 
 
-class USRNet(Unfolding):
+class USRNet(Unfolding, Pretrained):
     """The network: ``Unfolding`` with a ``ResUNet`` and a ``HyPaNet`` of the sizes in ``config``."""
 
     def __init__(self, config: Config = TINY) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import nn
 
-from usrnet.errors import UsrnetError
+from usrnet.errors import UsrnetError, require
 from usrnet.model import CONFIGS, Config, Unfolding, total_variation
 from usrnet.weights import download, files, registry
 
@@ -53,10 +53,11 @@ class Info:
 def load(source: str | os.PathLike[str]) -> Unfolding:
     """The model called ``source``, or with the weights that lie there: float32, CPU, evaluation mode.
 
-    ``source`` is a name (``default``, ``tv``, ``usrnet``, ``usrgan``, ``usrnet-tiny``, ``usrgan-tiny``), a
-    file (``.safetensors``, or ``.pth``, ``.pt``, ``.ckpt`` with nothing but weights in it) or a folder with
-    one such file. A known name is taken as a name; write ``./tv`` for a file called so. The architecture is
-    read from the tensor shapes. Official weights that the cache lacks are downloaded and checked.
+    ``source`` is a name (``default``, ``tv``, ``usrnet``, ``usrgan``, ``usrnet-tiny``, ``usrgan-tiny``), a model of
+    the Hugging Face Hub (``hf:OWNER/NAME`` or ``hf:OWNER/NAME@REVISION``, needs ``usrnet[hub]``), a file
+    (``.safetensors``, or ``.pth``, ``.pt``, ``.ckpt`` with nothing but weights in it) or a folder with one such file.
+    A known name is taken as a name; write ``./tv`` for a file called so. The architecture is read from the tensor
+    shapes. Official weights that the cache lacks are downloaded and checked.
 
     The model maps ``(lr, kernel, scale, sigma)``, N×3×h×w, N×{1,3}×kh×kw, int, N×1×1×1 with σ in [0, 1], to
     N×3×sh×sw. Raises :class:`UsrnetError`, one sentence, if there is no such model, or the file is damaged,
@@ -80,6 +81,14 @@ def describe(source: str | os.PathLike[str] | nn.Module) -> Info:
             config=config if isinstance(config, Config) else None,
         )
     model = _known(source)
+    if model is None and (name := _on_hub(source)):
+        require("huggingface_hub", extra="hub")
+        from usrnet.weights import hub
+
+        path = hub.cached(name)
+        if path is None:
+            raise UsrnetError(f"{name} has not been downloaded yet: the first use of the model does so")
+        return _describe_file(path, name=name, where="cached")
     if model is None:
         path = files.weight_file(_existing(source))
         return _describe_file(path, name=str(source), where="file")
@@ -99,6 +108,11 @@ def describe(source: str | os.PathLike[str] | nn.Module) -> Info:
 def _weights_of(source: str | os.PathLike[str]) -> Path | None:
     """The weight file behind a name or a path; None for the model that needs none."""
     model = _known(source)
+    if model is None and (name := _on_hub(source)):
+        require("huggingface_hub", extra="hub")
+        from usrnet.weights import hub
+
+        return hub.download(name)
     if model is None:
         return files.weight_file(_existing(source))
     if model.file is not None:
@@ -109,6 +123,11 @@ def _weights_of(source: str | os.PathLike[str]) -> Path | None:
 def _known(source: str | os.PathLike[str]) -> registry.KnownModel | None:
     """The known model of this name; a Path object is always a path."""
     return registry.find(source) if isinstance(source, str) and source in registry.names() else None
+
+
+def _on_hub(source: str | os.PathLike[str]) -> str | None:
+    """The name of a model of the Hugging Face Hub, if it is one."""
+    return source if isinstance(source, str) and source.startswith("hf:") else None
 
 
 def _is_packaged(model: registry.KnownModel) -> bool:

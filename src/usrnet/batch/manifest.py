@@ -1,0 +1,87 @@
+"""The manifest of a batch: a Parquet file with one row for every picture, written again as the work goes on."""
+
+import contextlib
+import io
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from usrnet.atomic import write_bytes
+from usrnet.batch.places import is_address, place
+from usrnet.errors import UsrnetError
+
+NAME = "manifest.parquet"
+
+
+@dataclass(frozen=True)
+class Row:
+    """What became of one picture. ``seconds`` and ``worker`` (host and process) are those of the restoring.
+
+    ``notes``: what a person should know although the work went on.
+    """
+
+    input: str
+    output: str
+    scale: int
+    kernel: str
+    noise_level: float
+    model: str
+    status: Literal["written", "skipped", "failed"]
+    seconds: float = 0.0
+    error: str = ""
+    notes: str = ""
+    worker: str = ""
+    peak_mb: float = 0.0
+
+
+SCHEMA = pa.schema(
+    [(field.name, {int: pa.int64(), float: pa.float64()}.get(field.type, pa.string())) for field in fields(Row)]  # pyright: ignore[reportArgumentType]
+)
+
+
+class Manifest:
+    """The rows in ``manifest.parquet`` of the output folder, by output; of earlier runs too."""
+
+    def __init__(self, folder: str) -> None:
+        self.address = f"{folder.rstrip('/')}/{NAME}"
+        self.rows: dict[str, Row] = {row.output: row for row in self._read()}
+
+    def add(self, rows: Iterable[Row]) -> None:
+        """Take up rows. A picture that was written stays written when it is only met again."""
+        for row in rows:
+            before = self.rows.get(row.output)
+            if row.status == "skipped" and before is not None and before.status == "written":
+                continue
+            self.rows[row.output] = row
+
+    def write(self) -> None:
+        """Write the file, whole or not at all. Raises ``UsrnetError``."""
+        content = io.BytesIO()
+        rows: list[dict[str, Any]] = [asdict(row) for row in sorted(self.rows.values(), key=lambda row: row.input)]
+        pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), content)
+        try:
+            if is_address(self.address):
+                place(self.address).write(content.getvalue())
+            else:
+                path = Path(self.address)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_bytes(path, content.getvalue())
+        except OSError as error:
+            raise UsrnetError(f"cannot write {self.address}: {error.strerror}") from error
+
+    def _read(self) -> list[Row]:
+        content: Any = Path(self.address)
+        if is_address(self.address):
+            there = place(self.address)
+            with contextlib.suppress(Exception):
+                content = there.read() if there.exists() else content
+        if isinstance(content, Path) and not content.exists():
+            return []
+        try:
+            return [Row(**row) for row in pq.read_table(content).select(SCHEMA.names).to_pylist()]
+        except (pa.ArrowException, OSError, TypeError, KeyError) as error:
+            raise UsrnetError(f"{self.address} is no manifest of ours or is damaged: move it away") from error

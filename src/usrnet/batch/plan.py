@@ -1,0 +1,188 @@
+"""What a batch is to do: pictures, results, and the settings of each, checked before the first is restored."""
+
+import csv
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+from usrnet.batch.places import is_address, listing
+from usrnet.errors import UsrnetError
+from usrnet.io import SUFFIXES
+from usrnet.restoration import DEFAULT_NOISE_LEVEL, Observation, default_kernel, observe
+from usrnet.restoration.jobs import Job, Recipe, find_pictures, plan_jobs
+
+COLUMNS = ("picture", "scale", "kernel", "noise")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is known of a picture, as people write it; ``kernel`` None is the mild default."""
+
+    scale: int = 2
+    kernel: str | None = None
+    noise_level: float = DEFAULT_NOISE_LEVEL
+
+    def recipe(self, model: str, source: str = "") -> Recipe:
+        kernel = self.kernel or default_kernel(self.scale)
+        return replace(Recipe.of_settings(self.scale, kernel, self.noise_level, model), source=source)
+
+    def observe(self) -> Observation:
+        return observe(scale=self.scale, kernel=self.kernel, noise_level=self.noise_level)
+
+
+@dataclass(frozen=True)
+class Task:
+    """One picture: paths or addresses, and its settings."""
+
+    source: str
+    target: str
+    settings: Settings
+
+
+@dataclass(frozen=True)
+class Plan:
+    """All tasks, the output folder, and what every setting means; the kernels are read where the plan is made."""
+
+    folder: str
+    tasks: list[Task]
+    observations: Mapping[Settings, Observation]
+    model: str
+
+
+def plan_batch(
+    source: str,
+    folder: str,
+    settings: Settings,
+    *,
+    model: str = "default",
+    by_picture: Mapping[str, Settings] | None = None,
+    recursive: bool = False,
+) -> Plan:
+    """The tasks behind a folder, a glob, a picture, a list of them (``.txt``, one a line), or an address.
+
+    ``by_picture``: settings of single pictures, by their name or their path as it is given. Raises ``UsrnetError``
+    for pictures that are not there, settings that make no sense, and results that would overwrite one another.
+    """
+    pictures = _find(source, recursive=recursive)
+    own = _assign(pictures, by_picture or {}, settings)
+    observations = {}
+    for known in dict.fromkeys(own.values()):
+        observations[known] = known.observe()
+    local = not is_address(folder) and not any(is_address(name) for name, _ in pictures)
+    tasks = _local(pictures, folder, own, model) if local else _elsewhere(pictures, folder, own)
+    return Plan(folder, tasks, observations, model)
+
+
+def read_settings(path: Path, default: Settings) -> dict[str, Settings]:
+    """A CSV file with the columns picture, and scale, kernel, noise as far as they differ from the default.
+
+    Raises ``UsrnetError`` that names the line, for a file that cannot be read, columns that are not known, and values
+    that make no sense. A relative kernel file is looked for beside the CSV file too.
+    """
+    try:
+        text = path.read_text("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsrnetError(f"cannot read {path}: {getattr(error, 'strerror', None) or 'not UTF-8'}") from error
+    reader = csv.DictReader(text.splitlines(), skipinitialspace=True)
+    columns = reader.fieldnames or []
+    if "picture" not in columns or not set(columns) <= set(COLUMNS):
+        raise UsrnetError(
+            f"{path}: the first line must name the columns, picture and some of {', '.join(COLUMNS[1:])}"
+        )
+    found: dict[str, Settings] = {}
+    for row in reader:
+        where = f"{path}, line {reader.line_num}"
+        name = (row["picture"] or "").strip()
+        if not name:
+            raise UsrnetError(f"{where}: no picture is named")
+        if name in found:
+            raise UsrnetError(f"{where}: {name} was there before")
+        try:
+            known = Settings(
+                int(row.get("scale") or default.scale),
+                _beside((row.get("kernel") or "").strip() or default.kernel, path.parent),
+                float(row.get("noise") or default.noise_level),
+            )
+        except ValueError as error:
+            raise UsrnetError(f"{where}: {error}") from error
+        try:
+            known.observe()
+        except UsrnetError as error:
+            raise UsrnetError(f"{where}: {error}") from error
+        found[name] = known
+    return found
+
+
+def _beside(kernel: str | None, folder: Path) -> str | None:
+    """A kernel file that is named relative to the CSV file."""
+    if kernel is None:
+        return None
+    name, colon, index = kernel.rpartition(":")
+    file, rest = (name, colon + index) if colon and index.isdigit() else (kernel, "")
+    here = folder / file
+    return f"{here}{rest}" if not Path(file).exists() and here.is_file() else kernel
+
+
+def _find(source: str, *, recursive: bool) -> list[tuple[str, str]]:
+    """Pictures, each with the folder that its result's path is relative to."""
+    if is_address(source):
+        root = source.rstrip("/") if not any(letter in source for letter in "*?[") else ""
+        names = listing(source, tuple(SUFFIXES), recursive=recursive)
+        return [(name, root if name.startswith(f"{root}/") and root else name.rpartition("/")[0]) for name in names]
+    if source.lower().endswith(".txt"):
+        return _listed(Path(source))
+    return [(str(path), str(root)) for path, root in find_pictures([source], recursive=recursive)]
+
+
+def _listed(path: Path) -> list[tuple[str, str]]:
+    try:
+        lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsrnetError(f"cannot read {path}: {getattr(error, 'strerror', None) or 'not UTF-8'}") from error
+    names = list(dict.fromkeys(line for line in lines if line and not line.startswith("#")))
+    if not names:
+        raise UsrnetError(f"{path}: no pictures are listed there, one a line")
+    return [(name, name.rpartition("/")[0] if is_address(name) else str(Path(name).parent)) for name in names]
+
+
+def _assign(
+    pictures: Sequence[tuple[str, str]], by_picture: Mapping[str, Settings], default: Settings
+) -> dict[str, Settings]:
+    own = {}
+    used = set()
+    for name, root in pictures:
+        relative = name[len(root) :].lstrip("/") if root and name.startswith(root) else name
+        keys = [key for key in (name, relative, PurePosixPath(name).name) if key in by_picture]
+        used.update(keys)
+        own[name] = by_picture[keys[0]] if keys else default
+    if missing := [name for name in by_picture if name not in used]:
+        more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+        raise UsrnetError(f"the settings name pictures that are not there: {', '.join(missing[:3])}{more}")
+    return own
+
+
+def _local(pictures: Sequence[tuple[str, str]], folder: str, own: Mapping[str, Settings], model: str) -> list[Task]:
+    by_scale: dict[int, list[tuple[Path, Path]]] = defaultdict(list)
+    for name, root in pictures:
+        by_scale[own[name].scale].append((Path(name), Path(root)))
+    jobs: list[Job] = []
+    for scale, group in by_scale.items():
+        jobs += plan_jobs(group, f"{folder.rstrip('/')}/", Settings(scale).recipe(model))
+    return [Task(str(job.source), str(job.target), own[str(job.source)]) for job in jobs]
+
+
+def _elsewhere(pictures: Sequence[tuple[str, str]], folder: str, own: Mapping[str, Settings]) -> list[Task]:
+    tasks: dict[str, Task] = {}
+    for name, root in pictures:
+        relative = PurePosixPath(name[len(root) :].lstrip("/"))
+        s = own[name].scale
+        suffix = ".tif" if relative.suffix.lower() in (".tif", ".tiff") else ".png"
+        base = f"{folder.rstrip('/')}/{relative.with_suffix('')}"
+        target = f"{base}_x{s}{suffix}"
+        if target in tasks:
+            target = f"{base}_{relative.suffix[1:]}_x{s}{suffix}"
+        if target in tasks:
+            raise UsrnetError(f"{name}: another picture is already written to {target}")
+        tasks[target] = Task(name, target, own[name])
+    return list(tasks.values())

@@ -1,0 +1,312 @@
+"""A plan carried out by Ray Data: a dataset of names, and a pool of actors that each hold one network.
+
+No pixel goes through Ray. An actor reads a picture, restores it and writes the result by itself, and returns a row of
+the manifest. A worker that dies is replaced by Ray and its pictures are done again; a result that is there already is
+what another attempt left, so that every picture has exactly one, complete.
+"""
+
+import contextlib
+import io
+import logging
+import os
+import socket
+import time
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from usrnet import io as pictures
+from usrnet.batch.manifest import Manifest, Row
+from usrnet.batch.places import is_address, place
+from usrnet.batch.plan import Plan, Settings, Task
+from usrnet.device import choose_device, choose_precision, keep_freed_memory
+from usrnet.errors import PictureError, UsrnetError, UsrnetWarning, require
+from usrnet.restoration import Observation, Restorer, restore_pictures, sort_out
+from usrnet.restoration.jobs import Job, Recipe
+
+WORKER_MEMORY = 2 * 2**30
+"""Bytes that a worker asks its machine for: large tiles of the full network take 1.7 GB (docs/tiles.md)."""
+
+MANIFEST_SECONDS = 10.0  # how often the manifest is written while the work goes on
+MOST_BLOCKS = 5000  # a block of names is what is done again when a worker dies; each costs Ray some milliseconds
+ANSWER_SECONDS = 10  # how long a cluster may take to answer
+
+
+def run_batch(
+    plan: Plan,
+    *,
+    address: str | None = None,
+    workers: int | None = None,
+    threads: int = 1,
+    precision: str = "auto",
+    tile: int | str = "auto",
+    max_pixels: int = pictures.DEFAULT_MAX_PIXELS,
+    overwrite: bool = False,
+    progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Manifest:
+    """Restore every picture of a plan; the manifest says what became of each. Results that are there are left alone.
+
+    ``address``: of a cluster that runs (``host:6379``, ``ray://host:10001`` or ``auto``), else one starts on this
+    machine. ``workers``: at most; as many as the cluster's CPUs or GPUs allow if None. ``threads``: CPUs of each
+    worker. ``progress``: called with the number of pictures done and of all. Raises ``UsrnetError`` when the cluster
+    cannot be reached; whatever a picture raises is in its row.
+    """
+    ray = require("ray", extra="batch")
+    require("ray.data", extra="batch")
+    manifest = Manifest(plan.folder)
+    todo = _still_to_do(plan, manifest, overwrite=overwrite)
+    total = len(plan.tasks)
+    progress(total - len(todo), total)
+    if not todo:
+        manifest.write()
+        return manifest
+    manifest.write()  # a place that cannot be written is told before the work
+    _join(ray, address, cpus=None if workers is None else workers * threads)
+    try:
+        written = time.monotonic()
+        done = total - len(todo)
+        rows = _dataset(ray, plan, todo, workers, threads, precision, tile, max_pixels, overwrite=overwrite)
+        try:
+            for row in rows.iter_rows():
+                manifest.add(
+                    [Row(**{key: getattr(value, "item", lambda value=value: value)() for key, value in row.items()})]
+                )
+                done += 1
+                progress(done, total)
+                if time.monotonic() - written > MANIFEST_SECONDS:
+                    manifest.write()
+                    written = time.monotonic()
+        except ray.exceptions.RayError as error:
+            raise UsrnetError(
+                f"the cluster gave up ({_first_line(error)}): what is finished stays, run it again"
+            ) from error
+    finally:
+        manifest.write()
+        ray.shutdown()
+    return manifest
+
+
+def _still_to_do(plan: Plan, manifest: Manifest, *, overwrite: bool) -> list[Task]:
+    """The tasks without a result; the others are noted in the manifest."""
+    todo = []
+    for task in plan.tasks:
+        job = _job(task, plan.model)
+        if is_address(task.target):
+            before = manifest.rows.get(task.target)
+            same = before is not None and before.status != "failed" and _recipe_of(before) == job.recipe
+            if not overwrite and same and place(task.target).exists():
+                continue
+            todo.append(task)
+            continue
+        fresh, settled = sort_out([job], overwrite=overwrite)
+        for outcome in settled:
+            status = outcome.status
+            manifest.add([_row(task, plan.model, status, error=outcome.message if status == "failed" else "")])
+        if fresh:
+            todo.append(task)
+    return todo
+
+
+def _dataset(
+    ray: Any,
+    plan: Plan,
+    todo: list[Task],
+    workers: int | None,
+    threads: int,
+    precision: str,
+    tile: int | str,
+    max_pixels: int,
+    *,
+    overwrite: bool,
+) -> Any:
+    """The rows of the manifest, as a dataset that does the work when it is read."""
+    resources = ray.cluster_resources()
+    gpus = int(resources.get("GPU", 0))
+    most = gpus or max(1, int(resources.get("CPU", 1)) // threads)
+    size = min(most if workers is None else workers, len(todo))
+    settings = list(dict.fromkeys(task.settings for task in todo))
+    number = {known: index for index, known in enumerate(settings)}
+    if not gpus:
+        choose_precision(precision, choose_device("cpu"))  # told here, or every worker would stop at it
+    context = ray.data.DataContext.get_current()
+    context.enable_progress_bars = False  # ours is drawn
+    context.execution_options.preserve_order = False
+    names = [{"source": task.source, "target": task.target, "settings": number[task.settings]} for task in todo]
+    return ray.data.from_items(names, override_num_blocks=min(len(names), MOST_BLOCKS)).map_batches(
+        Worker,
+        batch_size=1,
+        compute=ray.data.ActorPoolStrategy(
+            min_size=1, max_size=size, initial_size=size, max_tasks_in_flight_per_actor=2
+        ),
+        num_cpus=threads,
+        num_gpus=1 if gpus else 0,
+        memory=WORKER_MEMORY,
+        fn_constructor_kwargs={
+            "network": ray.put(_network(plan.model)),
+            "known": ray.put([(one, plan.observations[one]) for one in settings]),
+            "model": plan.model,
+            "device": "cuda" if gpus else "cpu",
+            "precision": precision,
+            "tile": tile,
+            "threads": threads,
+            "max_pixels": max_pixels,
+            "overwrite": overwrite,
+        },
+    )
+
+
+class Worker:
+    """The actor: one network, and what is known of the pictures."""
+
+    def __init__(
+        self,
+        *,
+        network: Any,
+        known: Any,
+        model: str,
+        device: str,
+        precision: str,
+        tile: int | str,
+        threads: int,
+        max_pixels: int,
+        overwrite: bool,
+    ) -> None:
+        import ray
+        import torch
+
+        torch.set_num_threads(threads)
+        keep_freed_memory()
+        self.known: list[tuple[Settings, Observation]] = ray.get(known)
+        self.restorer = Restorer(ray.get(network), device=device, precision=precision, tile=tile)
+        self.model, self.max_pixels, self.overwrite = model, max_pixels, overwrite
+        self.name = f"{socket.gethostname()}:{os.getpid()}"
+
+    def __call__(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """A batch of one name → its row of the manifest."""
+        (source,), (target,), (index,) = (batch[key].tolist() for key in ("source", "target", "settings"))
+        settings, observation = self.known[index]
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always", UsrnetWarning)
+            row = self._restore(Task(source, target, settings), observation)
+        notes = dict.fromkeys(str(one.message) for one in caught if issubclass(one.category, UsrnetWarning))
+        row = replace(row, notes="; ".join(notes))
+        return {key: np.array([value]) for key, value in asdict(row).items()}
+
+    def _restore(self, task: Task, observation: Observation) -> Row:
+        if is_address(task.source) or is_address(task.target):
+            return self._elsewhere(task, observation)
+        job = _job(task, self.model)
+        assert isinstance(job.target, Path)
+        if not self.overwrite and Recipe.of(job.target) == job.recipe:  # by an attempt whose worker died later
+            return _row(task, self.model, "written", worker=self.name)
+        (outcome,) = restore_pictures(self.restorer, [job], observation, max_pixels=self.max_pixels)
+        _sweep(job.target)
+        return _row(
+            task, self.model, outcome.status, seconds=outcome.seconds, error=outcome.message, worker=self.name,
+            peak_mb=outcome.peak_mb,
+        )  # fmt: skip
+
+    def _elsewhere(self, task: Task, observation: Observation) -> Row:
+        """Read as a whole, restore in memory, write as a whole: what object stores can do."""
+        begin = time.perf_counter()
+        result = io.BytesIO()
+        job = _job(task, self.model)
+        error = ""
+        try:
+            job = replace(job, source=_read(task.source), target=result)
+            (outcome,) = restore_pictures(self.restorer, [job], observation, max_pixels=self.max_pixels)
+            error = outcome.message.replace("-:", f"{task.source}:", 1)
+            if not error:
+                _write(task.target, result.getvalue())
+        except PictureError as refused:
+            error = str(refused)
+        return _row(
+            task, self.model, "failed" if error else "written", seconds=time.perf_counter() - begin, error=error,
+            worker=self.name,
+        )  # fmt: skip
+
+
+def _read(name: str) -> io.BytesIO:
+    if is_address(name):
+        return place(name).read()
+    try:
+        return io.BytesIO(Path(name).read_bytes())
+    except OSError as error:
+        raise PictureError(f"{name}: cannot be read ({error.strerror})") from error
+
+
+def _write(name: str, content: bytes) -> None:
+    place(name if is_address(name) else f"file://{Path(name).absolute()}").write(content)
+
+
+def _sweep(target: Path) -> None:
+    """Remove what a killed worker had begun to write for this target."""
+    for part in target.parent.glob(f".{target.name[:100]}.*.part"):
+        with contextlib.suppress(OSError):
+            part.unlink()
+
+
+def _job(task: Task, model: str) -> Job:
+    recipe = task.settings.recipe(model, source=task.source.rpartition("/")[2])
+    return Job(Path(task.source), Path(task.target), recipe)
+
+
+def _row(task: Task, model: str, status: Any, **more: Any) -> Row:
+    recipe = task.settings.recipe(model)
+    return Row(
+        task.source, task.target, recipe.scale, recipe.kernel, recipe.noise_level, recipe.model, status, **more
+    )  # fmt: skip
+
+
+def _recipe_of(row: Row) -> Recipe:
+    return Recipe(row.scale, row.kernel, row.noise_level, row.model, row.input.rpartition("/")[2])
+
+
+def _network(model: str) -> Any:
+    """The model itself: another machine need not have its file."""
+    from usrnet.weights import load
+
+    return load(model)
+
+
+def _join(ray: Any, address: str | None, *, cpus: int | None) -> None:
+    """Connect to a cluster, or start one here."""
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its lines would stand among ours
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # or it says at every start what will change
+    options: dict[str, Any] = {"logging_level": logging.ERROR, "log_to_driver": False}
+    if address not in (None, "auto"):
+        _answers(address)
+    try:
+        if address is None:
+            ray.init(address="local", num_cpus=cpus, include_dashboard=False, **options)
+        else:
+            ray.init(address=address, **options)
+    except Exception as error:  # Ray's own kinds depend on how far it came
+        what = "start a cluster on this machine" if address is None else f"join the cluster at {address}"
+        raise UsrnetError(
+            f"cannot {what} ({_first_line(error)}): try again, or see what `ray status` says"
+        ) from error
+
+
+def _answers(address: str) -> None:
+    """Ray tries for minutes where nobody listens."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        raise UsrnetError(f"{address!r} is not the address of a cluster: write HOST:6379, ray://HOST:10001 or auto")
+    try:
+        socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        raise UsrnetError(f"no cluster answers at {address} ({reason}): start one with `ray start --head`") from error
+
+
+def _first_line(error: BaseException) -> str:
+    lines = [line for line in str(error).splitlines() if line.strip()]
+    return lines[0] if lines else type(error).__name__

@@ -1,0 +1,49 @@
+"""An exported network in onnxruntime: arrays in, arrays out, no torch."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from usrnet.errors import UsrnetError, require
+
+
+class OnnxNetwork:
+    """A file of :func:`usrnet.export.to_onnx`, ready to run on a CPU.
+
+    ``scale`` and ``config`` are read from the file. ``threads``: of onnxruntime; all cores if 0. Raises
+    ``UsrnetError`` when the file is missing, not one of ours, or asks for more than the installed onnxruntime knows.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, threads: int = 0) -> None:
+        runtime = require("onnxruntime", extra="export")
+        self.path = Path(path)
+        if not self.path.is_file():
+            raise UsrnetError(f"there is no file {self.path}")
+        options: Any = runtime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.log_severity_level = 3
+        try:
+            self.session: Any = runtime.InferenceSession(
+                self.path, options, providers=["CPUExecutionProvider"]
+            )  # fmt: skip
+        except Exception as error:  # of the runtime's own types, which are not public
+            reason = str(error).splitlines()[0]
+            raise UsrnetError(f"onnxruntime {runtime.__version__} cannot open {self.path}: {reason}") from error
+        metadata: dict[str, str] = self.session.get_modelmeta().custom_metadata_map
+        if "usrnet.scale" not in metadata:
+            raise UsrnetError(f"{self.path} was not written by usrnet export: its metadata has no usrnet.scale")
+        self.metadata = {key.removeprefix("usrnet."): value for key, value in metadata.items()}
+        self.scale = int(self.metadata["scale"])
+        self.config: dict[str, Any] = json.loads(self.metadata["config"])
+
+    def __call__(self, picture: np.ndarray, kernel: np.ndarray, sigma: np.ndarray | float) -> np.ndarray:
+        """``picture`` N×3×h×w, ``kernel`` N×{1,3}×kh×kw, ``sigma`` a number or N×1×1×1 → N×3×sh×sw, float32."""
+        inputs = {
+            "picture": np.asarray(picture, np.float32),
+            "kernel": np.asarray(kernel, np.float32),
+            "sigma": np.asarray(sigma, np.float32).reshape(-1, 1, 1, 1),
+        }
+        return self.session.run(None, inputs)[0]

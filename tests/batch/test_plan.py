@@ -1,0 +1,102 @@
+"""What a batch is to do, before any of it is done."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from usrnet import io
+from usrnet.batch.plan import Settings, plan_batch, read_settings
+from usrnet.errors import UsrnetError
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    folder = tmp_path / "photos"
+    for name in ("a.png", "b.png", "deep/c.tif"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        io.write(folder / name, io.Picture(np.zeros((8, 9, 3), np.uint8)))
+    return folder
+
+
+def targets(source: str | Path, folder: str | Path, **more) -> list[str]:
+    plan = plan_batch(str(source), str(folder), Settings(), **more)
+    return sorted(task.target.removeprefix(f"{folder}/") for task in plan.tasks)
+
+
+def test_folder_glob_picture_and_list(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert targets(photos, out) == ["a_x2.png", "b_x2.png"]
+    assert targets(photos, out, recursive=True) == ["a_x2.png", "b_x2.png", "deep/c_x2.tif"]
+    assert targets(photos / "*.png", out) == ["a_x2.png", "b_x2.png"]
+    assert targets(photos / "a.png", out) == ["a_x2.png"]
+    names = tmp_path / "names.txt"
+    names.write_text(f"# mine\n{photos / 'b.png'}\n\n{photos / 'deep/c.tif'}\n")
+    assert targets(names, out) == ["b_x2.png", "c_x2.tif"]
+
+
+def test_addresses(photos: Path, tmp_path: Path) -> None:
+    source, out = photos.as_uri(), (tmp_path / "out").as_uri()
+    assert targets(source, out) == ["a_x2.png", "b_x2.png"]
+    assert targets(source, out, recursive=True) == ["a_x2.png", "b_x2.png", "deep/c_x2.tif"]
+    assert targets(f"{source}/a.png", out) == ["a_x2.png"]
+    assert targets(f"{source}/*.png", out) == ["a_x2.png", "b_x2.png"]
+
+
+def test_settings_of_single_pictures(photos: Path, tmp_path: Path) -> None:
+    table = tmp_path / "settings.csv"
+    np.save(tmp_path / "psf.npy", np.ones((3, 3)) / 9)
+    table.write_text("picture,scale,kernel,noise\na.png,3,psf.npy,\ndeep/c.tif,,gaussian:2,7.5\n")
+    own = read_settings(table, Settings())
+    plan = plan_batch(str(photos), str(tmp_path / "out"), Settings(), by_picture=own, recursive=True)
+    found = {Path(task.target).name: task.settings for task in plan.tasks}
+    assert found["a_x3.png"] == Settings(3, str(tmp_path / "psf.npy"), 2.0)
+    assert found["b_x2.png"] == Settings()
+    assert found["c_x2.tif"] == Settings(2, "gaussian:2", 7.5)
+    assert plan.observations[found["a_x3.png"]].taps.shape == (1, 3, 3)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("picture,scale\na.png,7\n", r"line 2: scale 7 is not supported"),
+        ("picture,scale\na.png,two\n", r"line 2: invalid literal"),
+        ("picture,kernel\na.png,gausian:2\n", r"line 2: kernel 'gausian:2' is not known"),
+        ("picture,noise\na.png,999\n", r"line 2: noise level 999"),
+        ("picture,noise\na.png,1\na.png,2\n", r"line 3: a\.png was there before"),
+        ("picture,noise\n,1\n", r"line 2: no picture is named"),
+        ("name,noise\na.png,1\n", r"must name the columns"),
+        ("picture,blur\na.png,1\n", r"must name the columns"),
+        ("", r"must name the columns"),
+    ],
+)
+def test_settings_that_make_no_sense(tmp_path: Path, text: str, message: str) -> None:
+    table = tmp_path / "settings.csv"
+    table.write_text(text)
+    with pytest.raises(UsrnetError, match=message):
+        read_settings(table, Settings())
+
+
+def test_settings_of_pictures_that_are_not_there(photos: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsrnetError, match=r"pictures that are not there: d\.png"):
+        targets(photos, tmp_path / "out", by_picture={"a.png": Settings(3), "d.png": Settings(4)})
+
+
+def test_places_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(UsrnetError, match="no pictures there"):
+        targets(tmp_path, tmp_path / "out")
+    with pytest.raises(UsrnetError, match="no pictures there"):
+        targets(tmp_path.as_uri(), tmp_path / "out")
+    with pytest.raises(UsrnetError, match="nowhere:// cannot be read"):
+        targets("nowhere://a/b", tmp_path / "out")
+    with pytest.raises(UsrnetError, match="cannot read"):
+        targets(tmp_path / "absent.txt", tmp_path / "out")
+    (tmp_path / "empty.txt").write_text("\n")
+    with pytest.raises(UsrnetError, match="no pictures are listed"):
+        targets(tmp_path / "empty.txt", tmp_path / "out")
+
+
+def test_two_pictures_of_one_name(photos: Path, tmp_path: Path) -> None:
+    (photos / "a.bmp").write_bytes(b"")
+    for source, out in ((photos, tmp_path / "out"), (photos.as_uri(), (tmp_path / "out").as_uri())):
+        assert targets(source, out) == ["a_png_x2.png", "a_x2.png", "b_x2.png"]
