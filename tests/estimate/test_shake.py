@@ -2,8 +2,11 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+import usrnet
 from usrnet import kernels
+from usrnet.errors import UsrnetError
 from usrnet.estimate import shake
+from usrnet.restoration import Restorer
 
 
 def circular(picture: np.ndarray, kernel: np.ndarray) -> np.ndarray:
@@ -36,6 +39,19 @@ def test_the_pyramid_finds_a_first_kernel(photo):
     assert first.shape == (shake.SIDE, shake.SIDE)
     assert first.sum() == pytest.approx(1)
     assert shake.correlation(first, kernel) > 0.6
+
+
+def test_an_estimate_says_what_became_of_the_search(photo):
+    blurred = usrnet.degrade(photo[:128, 100:260], "motion:7", scale=1, noise_level=2)
+    restorer = Restorer("tv", tile="off")
+    found = usrnet.estimate(blurred, scale=1, shake="try", restorer=restorer)
+    assert found.kernel.sum() == pytest.approx(1)
+    assert 0 <= found.confidence <= 1
+    assert any("shake" in note for note in found.notes)
+    small = usrnet.estimate(blurred[:100, :100], scale=1, shake="try", restorer=restorer)
+    assert any("too small" in note for note in small.notes)
+    with pytest.raises(UsrnetError, match="scale 1"):
+        usrnet.estimate(blurred, scale=2, shake="try")
 
 
 def test_a_shift_does_not_matter_to_the_correlation():

@@ -13,6 +13,9 @@ def estimate(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="KERNEL", help="Write the kernel of one picture.")
     ] = None,
+    shake: Annotated[
+        bool, typer.Option("--shake", help="Look for camera shake as well, at --scale 1; takes a while.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per picture.")] = False,
 ) -> None:
     """Find the blur and the noise of pictures, as `restore --kernel auto --noise auto` does.
@@ -29,13 +32,15 @@ def estimate(
     from usrnet.restoration.jobs import find_pictures
 
     check_scale(scale)
+    if shake and scale != 1:
+        raise UsrnetError(f"--shake needs --scale 1, not {scale}")
     paths = [path for path, _ in find_pictures(inputs)]
     if output is not None and len(paths) != 1:
         raise UsrnetError(f"{output} is for one kernel, but there are {len(paths)} pictures")
     failures = 0
     for path in paths:
         try:
-            found = estimate_file(path, scale=scale)
+            found = estimate_file(path, scale=scale, shake="try" if shake else "off")
         except PictureError as error:
             print(f"usrnet: {error}", file=sys.stderr)
             failures += 1

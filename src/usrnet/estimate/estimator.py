@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ import torch
 from usrnet import io as pictures
 from usrnet import kernels
 from usrnet.degradation import check_scale
-from usrnet.errors import PictureError
+from usrnet.errors import PictureError, UsrnetError
 from usrnet.estimate import covariance, masks
 from usrnet.estimate.jpeg import Jpeg, jpeg_of, jpeg_of_file
 from usrnet.estimate.network import FAMILIES, TileEstimates, predict
@@ -92,29 +92,33 @@ def estimate(
     *,
     scale: int = 2,
     jpeg: Jpeg | None = None,
+    shake: Literal["off", "try"] = "off",
     restorer: "Restorer | None" = None,
 ) -> Estimate:
     """The blur kernel and the noise level of a picture.
 
     ``image``: a PIL image or an array H×W, H×W×3 or H×W×4, uint8, uint16 or float in [0,1]. ``scale``: the factor by
     which it is to be enlarged; the kernel is in pixels of the result. ``jpeg``: the steps of the JPEG file that the
-    picture comes from; a PIL image that was opened from one has them. ``restorer``: what camera shake is looked for
-    with, at ×1; ``default`` if there is none.
+    picture comes from; a PIL image that was opened from one has them. ``shake``: ``"try"`` looks for the
+    kernel of camera shake as well, at ×1 only, with ``restorer`` (``default`` if there is none); that takes longer.
 
     Never fails for what the picture shows: a black one gets the defaults, confidence 0 and a sentence. Raises
     ``UsrnetError`` for what is no picture.
     """
     check_scale(scale)
     source = pictures.from_any(image)
-    return estimate_parts(parts_of(source.pixels), scale=scale, jpeg=jpeg or jpeg_of(image), restorer=restorer)
+    found = estimate_parts(parts_of(source.pixels), scale=scale, jpeg=jpeg or jpeg_of(image))
+    return shaken(found, source.pixels, restorer) if shake == "try" else found
 
 
-def estimate_file(path: Path, *, scale: int = 2) -> Estimate:
+def estimate_file(path: Path, *, scale: int = 2, shake: Literal["off", "try"] = "off") -> Estimate:
     """The blur kernel and the noise level of a picture file; of a large TIFF only parts are read.
 
-    Raises ``PictureError`` when the file cannot be read.
+    ``shake`` as for :func:`estimate`. Raises ``PictureError`` when the file cannot be read.
     """
     check_scale(scale)
+    if shake == "try":
+        return shaken(estimate_file(path, scale=scale), pictures.read(path).pixels)
     if path.suffix.lower() in (".tif", ".tiff"):
         try:
             with tiff.TiffRows(path) as rows:
@@ -140,9 +144,7 @@ def parts_of(pixels: Any) -> list[np.ndarray]:
     return parts
 
 
-def estimate_parts(
-    parts: Sequence[np.ndarray], *, scale: int, jpeg: Jpeg | None = None, restorer: "Restorer | None" = None
-) -> Estimate:
+def estimate_parts(parts: Sequence[np.ndarray], *, scale: int, jpeg: Jpeg | None = None) -> Estimate:
     """The estimate from parts of one picture, arrays of one kind."""
     views = [view for part in parts if (view := View.of(part)) is not None]
     if not views:
@@ -182,8 +184,9 @@ def estimate_parts(
         notes.append("the picture says little about its blur: the widths are drawn towards the default ones")
     regions = np.column_stack([places, width_of_tiles])
     answer = _answer(fused, scale, level, confidence, notes, regions, noise)
-    if scale == 1 and fused.family == "motion" and gain == 1 and answer.text != "delta":
-        return _shaken(answer, max(views, key=lambda view: view.grey.size).colour, restorer)
+    if fused.family == "motion" and answer.text != "delta":
+        note = "looks shaken: a Gaussian describes it badly"
+        return replace(answer, notes=[*answer.notes, note], confidence=0.5 * answer.confidence)
     return answer
 
 
@@ -332,18 +335,24 @@ def _answer(
     )
 
 
-def _shaken(gaussian: Estimate, colour: np.ndarray, restorer: "Restorer | None") -> Estimate:
-    """The kernel of camera shake, if one is found; else the Gaussian with a sentence."""
+def shaken(gaussian: Estimate, pixels: np.ndarray, restorer: "Restorer | None" = None) -> Estimate:
+    """With the kernel of camera shake in place of a Gaussian, if one is found; else the same with a sentence.
+
+    ``pixels``: the picture. Raises ``UsrnetError`` at scales other than 1.
+    """
     from usrnet.estimate import shake
     from usrnet.restoration import Restorer
 
-    if min(colour.shape[:2]) < shake.SMALLEST:
-        return replace(gaussian, notes=[*gaussian.notes, "looks shaken, but is too small to find out how"])
-    restorer = restorer or Restorer("default", tile="off")
-    found = shake.find(colour / 255.0, noise_level=gaussian.noise_level, restore=shake.restoring(restorer))
+    if gaussian.scale != 1:
+        raise UsrnetError(f"camera shake is looked for at scale 1 only, not at {gaussian.scale}")
+    view = View.of(pixels)
+    if view is None or min(view.grey.shape) < shake.SMALLEST:
+        note = f"too small to look for shake: it takes {shake.SMALLEST}×{shake.SMALLEST} pixels"
+        return replace(gaussian, notes=[*gaussian.notes, note])
+    restore = shake.restoring(restorer or Restorer("default", tile="off"))
+    found = shake.find(view.colour / 255.0, noise_level=gaussian.noise_level, restore=restore)
     if not found.accepted:
-        note = f"looks shaken, but {found.reason}: a Gaussian is used"
-        return replace(gaussian, notes=[*gaussian.notes, note], confidence=0.5 * gaussian.confidence)
+        return replace(gaussian, notes=[*gaussian.notes, f"no shake that is sure: {found.reason}"])
     major, minor, degrees = covariance.axes(covariance.moments(found.kernel))
     return replace(
         gaussian,
@@ -351,8 +360,8 @@ def _shaken(gaussian: Estimate, colour: np.ndarray, restorer: "Restorer | None")
         text=None,
         widths=(major, minor),
         degrees=degrees,
-        confidence=min(gaussian.confidence, found.agreement),
-        notes=[*gaussian.notes, "camera shake: the kernel has no formula, -o writes it to a file"],
+        confidence=max(0.0, min(1.0, found.agreement)),
+        notes=["camera shake: the kernel has no formula, -o writes it to a file"],
     )
 
 

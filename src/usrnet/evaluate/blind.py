@@ -145,7 +145,7 @@ def measure(path: Path, scale: int, name: str, kernel: np.ndarray, level: float,
     height, width = (length // (8 * scale) * 8 * scale for length in picture.shape[:2])
     truth = picture[:height, :width]
     small = observe_picture(truth, kernel, scale, level, zlib.crc32(f"{path.name} {name}".encode()))
-    found = estimate(small, scale=scale)
+    found = estimate(small, scale=scale, shake="try" if scale == 1 else "off", restorer=restorer)
     fed = noise_to_feed(found.noise_level)
     moved = aligned(found.kernel, kernel) if scale == 1 else found.kernel
 

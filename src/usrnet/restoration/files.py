@@ -50,7 +50,7 @@ def restore_file(
             pictures.check_size(rows.shape[1], rows.shape[0], str(source), max_pixels)
             if rows.pages > 1:
                 warnings.warn(f"{source}: {rows.pages} pages, only the first is used", UsrnetWarning, stacklevel=2)
-            observation, found = settle(known, rows, None, restorer)
+            observation, found = settle(known, rows)
             shape = (*(observation.scale * length for length in rows.shape[:2]), *rows.shape[2:])
 
             def attempt(tile: int | str) -> None:
@@ -71,7 +71,7 @@ def restore_file(
             source = source if isinstance(source, Path) else BytesIO(source.read())
             jpeg = jpeg_of_file(source)
         picture = pictures.read(source, max_pixels=max_pixels)
-        observation, found = settle(known, picture.pixels, jpeg, restorer)
+        observation, found = settle(known, picture.pixels, jpeg)
         restored = restorer.restore(picture.pixels, observation, progress=progress)
         if watch:
             deque(watch([restored]), maxlen=0)

@@ -133,7 +133,7 @@ class Restorer:
         """Restore one picture; ``image``, ``scale``, ``kernel`` and ``noise_level`` as for :func:`restore`."""
         known = ask(scale=scale, kernel=kernel, noise_level=noise_level)
         source = pictures.from_any(image)
-        observation, _ = settle(known, source.pixels, jpeg_of(image), self)
+        observation, _ = settle(known, source.pixels, jpeg_of(image))
         return pictures.to_any(self.restore(source.pixels, observation, progress=progress), like=image)
 
     def restore(

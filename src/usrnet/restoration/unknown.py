@@ -16,7 +16,6 @@ from usrnet.restoration.observation import DEFAULT_NOISE_LEVEL, Observation, obs
 
 if TYPE_CHECKING:
     from usrnet.estimate import Estimate, Jpeg
-    from usrnet.restoration.restorer import Restorer
 
 AUTO = "auto"
 
@@ -54,18 +53,17 @@ def number(noise_level: float | str) -> float:
 
 
 def settle(
-    known: Observation | Unknown, pixels: Any, jpeg: "Jpeg | None" = None, restorer: "Restorer | None" = None
+    known: Observation | Unknown, pixels: Any, jpeg: "Jpeg | None" = None
 ) -> "tuple[Observation, Estimate | None]":
     """What is known of one picture once it has been looked at, and the estimate if one was needed.
 
     ``pixels``: an array, or a file of which rows can be read. ``jpeg``: the tables of the JPEG file it comes from.
-    ``restorer``: what camera shake is looked for with.
     """
     if isinstance(known, Observation):
         return known, None
     from usrnet.estimate import estimate_parts, noise_to_feed, parts_of
 
-    found = estimate_parts(parts_of(pixels), scale=known.scale, jpeg=jpeg, restorer=restorer)
+    found = estimate_parts(parts_of(pixels), scale=known.scale, jpeg=jpeg)
     taps = kernels.resolve(found.kernel, scale=known.scale) if known.taps is None else known.taps
     level = noise_to_feed(found.noise_level) if known.noise_level is None else known.noise_level
     return Observation(known.scale, taps, level), found
