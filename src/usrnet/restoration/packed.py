@@ -197,7 +197,9 @@ class _Residual(nn.Module):
             x[..., above, :] = following  # as it was, for the convolution looks at it again
             following = x[..., band.stop - 2 : band.stop, :].clone()
             missing = max(0, band.stop + 2 - x.shape[-2])
-            part = F.pad(x[..., above.start : band.stop + 2, :], (0, 0, 2 * first, missing))
+            part = x[..., above.start : band.stop + 2, :]
+            if first or missing:  # elsewhere a band is used where it lies
+                part = F.pad(part, (0, 0, 2 * first, missing))
             inner = self.first(part, relu=True, padding=[0, 1])
             x[..., above, :] = done
             if first:
