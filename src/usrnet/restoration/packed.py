@@ -62,7 +62,7 @@ class PackedResUNet(nn.Module):
 
     @torch.inference_mode()
     def remember(self, z: Tensor, beta: Tensor, carried: Tensor | None) -> tuple[Tensor, Tensor | None]:
-        """As ``ResUNet.remember``; what is carried is overwritten."""
+        """As ``ResUNet.remember``."""
         height, width = z.shape[-2:]
         inputs = replicate(torch.cat((z, beta.expand(-1, 1, height, width)), dim=1), -height % 8, -width % 8)
         inputs = inputs.contiguous(memory_format=torch.channels_last)
