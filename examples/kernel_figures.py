@@ -1,4 +1,4 @@
-"""The families of blur kernels as pictures: three animations and the bicubic kernels.
+"""The families of blur kernels as pictures: three animations, what lenses and air do, and the bicubic kernels.
 
 python examples/kernel_figures.py OUT_DIR [--frames 24]
 """
@@ -39,6 +39,12 @@ def _frame(kernel: np.ndarray, title: str, *, limit: float) -> np.ndarray:
     return drawing.render(kernel_figure([kernel], [title], limit=limit), dpi=80)
 
 
+def _middle(text: str) -> tuple[slice, slice]:
+    """The middle 25×25 taps, beyond which there is little to see."""
+    middle = kernels.parse(text).shape[0] // 2
+    return (slice(middle - 12, middle + 13),) * 2
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
@@ -49,6 +55,11 @@ def main() -> None:
         path = arguments.folder / f"kernels_{family.__name__}.gif"
         drawing.save_gif(path, family(arguments.frames), seconds=seconds)
         print(path)
+    path = arguments.folder / "kernels_optics.png"
+    texts = ["line:15,30", "disk:6", "moffat:5,3", "airy:6"]
+    figure = kernel_figure([kernels.parse(text)[_middle(text)] for text in texts], texts)
+    drawing.save_png(path, drawing.render(figure, dpi=110))
+    print(path)
     path = arguments.folder / "kernels_bicubic.png"
     titles = [f"bicubic ×{scale}" for scale in (2, 3, 4)]
     made = [kernels.bicubic(scale) for scale in (2, 3, 4)]

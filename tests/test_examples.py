@@ -14,7 +14,9 @@ def test_kernel_figures(tmp_path):
     command = [sys.executable, ROOT / "examples" / "kernel_figures.py", tmp_path, "--frames", "2"]
     subprocess.run(list(map(str, command)), check=True, capture_output=True)
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {f"kernels_{name}" for name in ("isotropic.gif", "anisotropic.gif", "motion.gif", "bicubic.png")}
+    assert names == {
+        f"kernels_{name}" for name in ("isotropic.gif", "anisotropic.gif", "motion.gif", "optics.png", "bicubic.png")
+    }
 
 
 def test_gallery(tmp_path):

@@ -48,11 +48,71 @@ def test_shift_matches_the_published_code(oracle):
 
 
 @pytest.mark.parametrize("scale", [1, 2, 3, 4])
-@pytest.mark.parametrize("text", ["delta", "gaussian:1.6", "gaussian:3,1,30", "motion:7", "bicubic"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "delta",
+        "gaussian:1.6",
+        "gaussian:3,1,30",
+        "motion:7",
+        "line:9,30",
+        "disk:3.4",
+        "moffat:4,3",
+        "airy:3",
+        "bicubic",
+    ],
+)
 def test_every_family_is_moved_for_its_scale(text, scale):
     kernel = kernels.parse(text, scale)
     assert kernel.sum() == pytest.approx(1)
     assert np.abs(centroid(kernel) + (scale - 1) / 2).max() < 0.02
+
+
+def test_a_disk_covers_its_area():
+    assert kernels.disk(5.3).max() == pytest.approx(1 / (np.pi * 5.3**2), rel=1e-3)  # wholly covered pixels
+    assert covariance(kernels.disk(20))[0, 0] == pytest.approx(20**2 / 4 + 1 / 12, rel=1e-3)
+    assert kernels.disk(0.3)[12, 12] == pytest.approx(1)
+
+
+def test_a_line_leaves_its_length_in_the_pixels():
+    assert kernels.line(4, 0)[12, 9:16] == pytest.approx([0, 0.125, 0.25, 0.25, 0.25, 0.125, 0])
+    assert np.allclose(kernels.line(5, 90), kernels.line(5, 0).T)
+    variance_x, variance_y = np.diag(covariance(kernels.line(30, 60)))
+    assert variance_x + variance_y == pytest.approx(30**2 / 12, rel=0.02)
+    assert covariance(kernels.line(30, 60))[0, 1] > 0  # clockwise: down and to the right
+    assert variance_y / variance_x == pytest.approx(3, rel=0.02)
+
+
+@pytest.mark.parametrize(("fwhm", "beta"), [(3, 4.765), (6, 2.5)])
+def test_moffat_has_its_width_and_its_wings(fwhm, beta):
+    fine = kernels.moffat(10 * fwhm, beta)  # so wide that a pixel is a point
+    middle = fine.shape[0] // 2
+    assert fine[middle, middle + 5 * fwhm] / fine[middle, middle] == pytest.approx(0.5, rel=5e-3)
+    kernel = kernels.moffat(fwhm, beta)
+    y, x = np.mgrid[: kernel.shape[0], : kernel.shape[1]] - kernel.shape[0] // 2
+    core = fwhm / 2 / (2 ** (1 / beta) - 1) ** 0.5
+    inside = kernel[np.hypot(y, x) < 2 * core].sum()
+    assert inside == pytest.approx(1 - (1 + 4) ** (1 - beta), rel=0.02)
+
+
+def test_airy_is_dark_on_its_ring():
+    kernel = kernels.airy(12)
+    middle = kernel.shape[0] // 2
+    assert kernel[middle, middle + 12] < 1e-3 * kernel[middle, middle]
+    y, x = np.mgrid[: kernel.shape[0], : kernel.shape[1]] - middle
+    assert kernel[np.hypot(y, x) < 12].sum() == pytest.approx(0.838 / 0.99, rel=5e-3)
+    # Green light, f/8 (numerical aperture 1/16), 4 µm pixels: 1.22 λ N = 5.37 µm.
+    assert kernels.airy_radius(0.55, 1 / 16, 4) == pytest.approx(1.22 * 0.55 * 8 / 4, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["disk:0", "disk:-1", "disk:1e9", "line:0,3", "line:inf,0", "line:3", "moffat:3,1", "moffat:3,1.05", "moffat:3",
+     "airy:0", "airy:nan"],
+)  # fmt: skip
+def test_families_refuse_what_makes_no_sense(text):
+    with pytest.raises(UsrnetError, match=r"needs|too large|write"):
+        kernels.parse(text)
 
 
 def test_the_angle_is_clockwise_on_the_screen():

@@ -11,16 +11,59 @@ def kernel(
         str,
         typer.Argument(
             metavar="SPEC",
-            help="delta, gaussian:WIDTH, gaussian:WIDTH1,WIDTH2,DEGREES, motion:SEED, bicubic, or a kernel file.",
+            help="delta, gaussian:WIDTH, gaussian:WIDTH1,WIDTH2,DEGREES, motion:SEED, line:LENGTH,DEGREES, "
+            "disk:RADIUS, moffat:FWHM,BETA, airy:RADIUS, bicubic, or a kernel file; a picture with --from-….",
         ),
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="File .png (16-bit), .npy, .mat or .txt.")],
     scale: Annotated[int, typer.Option(help="Move the kernel for this scale factor, as restore and degrade do.")] = 1,
+    from_stars: Annotated[
+        bool, typer.Option("--from-stars", help="SPEC is a picture: the kernel is the mean of its stars.")
+    ] = False,
+    from_beads: Annotated[
+        bool, typer.Option("--from-beads", help="The same for beads below the resolution of a microscope.")
+    ] = False,
+    from_edge: Annotated[
+        str | None,
+        typer.Option(metavar="BOX", help="SPEC is a picture with a straight edge in LEFT,TOP,WIDTH,HEIGHT."),
+    ] = None,
 ) -> None:
-    """Write a blur kernel to a file, or convert a kernel file."""
+    """Write a blur kernel to a file, convert a kernel file, or measure a kernel in a picture."""
     from usrnet import kernels
     from usrnet.degradation import check_scale
 
+    if from_stars or from_beads or from_edge:
+        measure(spec, output, check_scale(scale), points="stars" if from_stars else "beads", box=from_edge)
+        return
     made = kernels.parse(spec, check_scale(scale))
     kernels.save(output, made)
     print(f"{output}: {made.shape[0]}×{made.shape[1]}")
+
+
+def measure(picture: str, output: Path, scale: int, *, points: str, box: str | None) -> None:
+    """Write the kernel that a picture of stars, of beads or of an edge shows."""
+    from usrnet import io, kernels
+    from usrnet.errors import UsrnetError
+    from usrnet.estimate.stars import psf_from_edge, psf_from_stars
+    from usrnet.restoration.light import choose_curve
+
+    source = io.read(Path(picture))
+    light = io.split(source.pixels).colour
+    curve = choose_curve("auto", camera=source.camera, icc_profile=source.icc_profile, gamma=source.gamma)
+    if curve is not None:
+        light = curve.decode(light)
+    if box is None:
+        psf = psf_from_stars(light, scale=scale, name=points)
+        origin = f"{psf.count} of {psf.found} {points}"
+    else:
+        try:
+            left, top, width, height = (int(number) for number in box.split(","))
+        except ValueError as error:
+            raise UsrnetError(f"the box {box!r} is not LEFT,TOP,WIDTH,HEIGHT in pixels") from error
+        psf = psf_from_edge(light, (left, top, width, height), scale=scale)
+        origin = "an edge"
+    kernels.save(output, psf.kernel)
+    side = "×".join(map(str, psf.kernel.shape))
+    print(
+        f"{output}: {side}, from {origin}, full width at half maximum {psf.fwhm:.2f} pixels of {Path(picture).name}"
+    )

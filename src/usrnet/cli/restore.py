@@ -5,11 +5,12 @@ import math
 import sys
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
 if TYPE_CHECKING:
+    from usrnet.restoration.folder import Outcome
     from usrnet.restoration.jobs import Job, Recipe
 
 
@@ -25,11 +26,31 @@ def restore(
     kernel: Annotated[
         str | None,
         typer.Option(
-            help="The blur: delta, gaussian:WIDTH, gaussian:WIDTH1,WIDTH2,DEGREES, motion:SEED, bicubic, or a "
-            "file (.png .npy .mat .txt, FILE.mat:INDEX); or auto. [a mild Gaussian that suits clean photos]"
+            help="The blur: delta, gaussian:WIDTH, gaussian:WIDTH1,WIDTH2,DEGREES, motion:SEED, line:LENGTH,DEGREES, "
+            "disk:RADIUS, moffat:FWHM,BETA, airy:RADIUS, bicubic, a file (.png .npy .mat .txt, FILE.mat:INDEX), a "
+            "grid of kernels (.json, a folder); or auto. [a mild Gaussian that suits clean photos]"
         ),
     ] = None,
-    noise: Annotated[str, typer.Option(metavar="LEVEL|auto", help="Noise level, on the 0-255 scale.")] = "2",
+    corner_boost: Annotated[
+        float, typer.Option(help="How many times as wide the blur is in the corners as in the middle.")
+    ] = 1.0,
+    noise: Annotated[
+        str,
+        typer.Option(
+            metavar="LEVEL|auto",
+            help="Noise level, on the 0-255 scale; or poisson:GAIN,READ: variance GAIN·value + READ².",
+        ),
+    ] = "2",
+    light: Annotated[
+        str, typer.Option(help="auto (linear for what a camera took), linear (a lens blurred light) or stored.")
+    ] = "auto",
+    saturation: Annotated[
+        str, typer.Option(help="auto, off, or the value of 255 from which pixels are clipped.")
+    ] = "auto",
+    strength: Annotated[float, typer.Option(help="0 to 100: 0 is the plain enlargement.")] = 100.0,
+    ensemble: Annotated[
+        bool, typer.Option("--ensemble", help="The mean over flips and turns: a little better, 8 times as slow.")
+    ] = False,
     tile: Annotated[str, typer.Option(help="auto, off, or the side of a tile in pixels of IN.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
@@ -50,12 +71,22 @@ def restore(
     from usrnet.cli.progress import progress_bar
     from usrnet.device import describe_device, keep_freed_memory
     from usrnet.errors import UsrnetError
-    from usrnet.restoration import AUTO, Restorer, ask, default_kernel, number, restore_pictures, sort_out
+    from usrnet.restoration import AUTO, Restorer, ask, default_kernel, restore_pictures, sort_out
     from usrnet.restoration.jobs import Recipe
+    from usrnet.restoration.light import Light
+    from usrnet.restoration.noise import parse_noise
 
-    known = ask(scale=scale, kernel=kernel, noise_level=noise)
-    level = noise if noise == AUTO else number(noise)
-    recipe = Recipe.of_settings(known.scale, kernel or default_kernel(scale), level, model)
+    known = ask(
+        scale=scale, kernel=kernel, noise_level=noise, light=cast(Light, light), saturation=saturation,
+        corner_boost=corner_boost,
+    )  # fmt: skip
+    level = noise if noise == AUTO else parse_noise(noise)
+    level = level if isinstance(level, float) else noise
+    asked = {"light": light, "saturation": saturation, "strength": strength, "corners": corner_boost}
+    usual = {"light": "auto", "saturation": "auto", "strength": 100.0, "corners": 1.0}
+    options = [f"{name} {value}" for name, value in asked.items() if value != usual[name]]
+    options += ["ensemble"] * ensemble
+    recipe = Recipe.of_settings(known.scale, kernel or default_kernel(scale), level, model, ", ".join(options))
     jobs = plan(inputs, output, recipe, recursive=recursive)
     if as_json and any(job.target is sys.stdout.buffer for job in jobs):
         raise UsrnetError("--json and a picture cannot both go to standard output")
@@ -73,7 +104,9 @@ def restore(
             import torch
 
             torch.set_num_threads(threads)
-        restorer = Restorer(model, tile=tile, precision=precision, device=device)
+        restorer = Restorer(
+            model, tile=tile, precision=precision, device=device, strength=strength, ensemble=ensemble
+        )
         say(f"{model} on {describe_device(restorer.device)}, {restorer.precision}")
         with progress_bar() as bar:
             files = bar.add_task("pictures", total=len(todo), visible=len(todo) > 1)
@@ -98,6 +131,7 @@ def restore(
                         "scale": scale,
                         "kernel": kernel or default_kernel(scale),
                         "noise_level": level,
+                        "light": light_of(outcome),
                         "model": model,
                         "seconds": round(outcome.seconds, 3),
                         "peak_mb": None if math.isnan(outcome.peak_mb) else round(outcome.peak_mb, 1),
@@ -110,10 +144,16 @@ def restore(
                 else:
                     if outcome.estimate is not None:
                         say(f"{source}: {outcome.estimate}")
-                    say(f"{source} → {target} ({outcome.seconds:.1f} s)")
+                    linear = ", in linear light" if light_of(outcome) == "linear" else ""
+                    say(f"{source} → {target} ({outcome.seconds:.1f} s{linear})")
     if failures:
         say(f"usrnet: {failures} of {len(jobs)} pictures failed")
         raise typer.Exit(1)
+
+
+def light_of(outcome: "Outcome") -> str:
+    """In what a picture was restored."""
+    return "stored" if outcome.observation is None else outcome.observation.light
 
 
 def plan(inputs: list[str], output: str | None, recipe: "Recipe", *, recursive: bool) -> "list[Job]":

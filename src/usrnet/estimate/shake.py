@@ -43,7 +43,7 @@ def restoring(restorer: "Restorer") -> Restore:
     from usrnet.restoration import observe
 
     def restore(picture: np.ndarray, kernel: np.ndarray, noise_level: float) -> np.ndarray:
-        observation = observe(scale=1, kernel=kernel, noise_level=noise_level)
+        observation = observe(scale=1, kernel=kernel, noise_level=noise_level, saturation="off")
         *_, (_, restored) = restorer.iterations(picture.astype(np.float32), observation)
         return restored[..., : picture.shape[2]].astype(np.float64)
 

@@ -150,7 +150,9 @@ def measure(path: Path, scale: int, name: str, kernel: np.ndarray, level: float,
     moved = aligned(found.kernel, kernel) if scale == 1 else found.kernel
 
     def quality(taps: np.ndarray | str, noise_level: float) -> float:
-        restored = restorer.restore(small, observe(scale=scale, kernel=taps, noise_level=noise_level))
+        restored = restorer.restore(
+            small, observe(scale=scale, kernel=taps, noise_level=noise_level, saturation="off")
+        )
         return min(metrics.psnr(restored, truth, border=max(scale, 8 if scale == 1 else 0), y=True), 100.0)
 
     plain = small

@@ -12,6 +12,7 @@ from spandrel import MAIN_REGISTRY, Architecture, ArchRegistry, ArchSupport, Ima
 from spandrel.util import KeyCondition
 from torch import Tensor
 
+from usrnet.errors import UsrnetError
 from usrnet.interop.tensors import apply, noise_levels
 from usrnet.model import USRNet
 from usrnet.restoration import DEFAULT_NOISE_LEVEL, Observation, observe
@@ -32,11 +33,14 @@ class USRNetArch(Architecture[USRNet]):
         """The model with these weights, and how spandrel calls it."""
         config = infer_config(state_dict, Path("this state dict"))
         known = self.observation
+        level = known.noise_level
+        if not isinstance(level, float):
+            raise UsrnetError("spandrel's models take one noise level for the whole picture")
         kernel = torch.from_numpy(known.taps).float()[None]
 
         def call(model: USRNet, image: Tensor) -> Tensor:
             height, width = (known.scale * length for length in image.shape[-2:])
-            sigma = noise_levels(known.noise_level / 255, image)
+            sigma = noise_levels(level / 255, image)
             return apply(model, image, kernel.to(image), known.scale, sigma, wraps=False)[..., :height, :width]
 
         return ImageModelDescriptor(
@@ -44,7 +48,7 @@ class USRNetArch(Architecture[USRNet]):
             state_dict,
             architecture=self,
             purpose="SR" if known.scale > 1 else "Restoration",
-            tags=[summarise(config), f"x{known.scale}", f"noise {known.noise_level:g}"],
+            tags=[summarise(config), f"x{known.scale}", f"noise {level:g}"],
             supports_half=False,  # the data step divides by numbers that 16 bits do not hold
             supports_bfloat16=False,
             scale=known.scale,

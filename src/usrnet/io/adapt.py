@@ -6,13 +6,15 @@ import numpy as np
 from PIL import Image
 
 from usrnet.errors import UsrnetError
-from usrnet.io.decode import Picture, _array, _finite
+from usrnet.io.decode import Picture, _array, _finite, of_camera
 
 
 def from_any(image: Any) -> Picture:
     """A PIL image or an array H×W, H×W×3 or H×W×4, uint8, uint16 or float in [0,1], as a ``Picture``."""
     if isinstance(image, Image.Image):
-        return Picture(_array(image), image.info.get("icc_profile"))
+        return Picture(
+            _array(image), image.info.get("icc_profile"), camera=of_camera(image), gamma=image.info.get("gamma")
+        )
     if not isinstance(image, np.ndarray):
         raise UsrnetError(f"a picture is a PIL image or a NumPy array, not {type(image).__name__}")
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[-1] not in (2, 3, 4)) or not image.size:

@@ -23,11 +23,22 @@ _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, st
 
 @dataclass(frozen=True)
 class Picture:
-    """The pixels of a picture file and what is kept beside them; ``provenance``: how a result was made."""
+    """The pixels of a picture file and what is kept beside them; ``provenance``: how a result was made.
+
+    ``camera``: whether a camera says that it exposed it. ``gamma``: the exponent of a PNG's gAMA chunk.
+    """
 
     pixels: np.ndarray
     icc_profile: bytes | None = None
     provenance: str | None = None
+    camera: bool = False
+    gamma: float | None = None
+
+
+def of_camera(image: Image.Image) -> bool:
+    """Whether the EXIF block names the make of a camera and an exposure time."""
+    exif = image.getexif()
+    return 0x010F in exif and (0x829A in exif.get_ifd(0x8769) or 0x829A in exif)
 
 
 def read(source: Path | BinaryIO, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture:
@@ -80,7 +91,8 @@ def _decode(data: BytesIO, name: str, max_pixels: int) -> Picture:
         if pixels is None:
             image.load()
             pixels = _array(image)
-    return Picture(_finite(_orient(pixels, orientation), name), profile)
+        camera, gamma = of_camera(image), image.info.get("gamma")
+    return Picture(_finite(_orient(pixels, orientation), name), profile, camera=camera, gamma=gamma)
 
 
 def _deep_png(data: BytesIO, image: Image.Image) -> np.ndarray | None:

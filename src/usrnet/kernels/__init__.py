@@ -8,7 +8,23 @@ toward the upper left undoes that: the functions here do so when they are told t
 taken as they are; ``shift`` moves them.
 """
 
-from usrnet.kernels.families import LARGEST, SIZE, bicubic, cubic, delta, gaussian, gaussians, motion, motions
+from usrnet.kernels.families import (
+    LARGEST,
+    SIZE,
+    airy,
+    airy_radius,
+    bicubic,
+    cubic,
+    delta,
+    disk,
+    gaussian,
+    gaussians,
+    line,
+    moffat,
+    motion,
+    motions,
+)
+from usrnet.kernels.field import Field, field, load_field, resolve_field, widening
 from usrnet.kernels.files import SUFFIXES, load, load_all, save
 from usrnet.kernels.language import SPEC, parse, resolve
 from usrnet.kernels.shape import LOST_MASS, align, check, extent, shift
@@ -19,20 +35,30 @@ __all__ = [
     "SIZE",
     "SPEC",
     "SUFFIXES",
+    "Field",
+    "airy",
+    "airy_radius",
     "align",
     "bicubic",
     "check",
     "cubic",
     "delta",
+    "disk",
     "extent",
+    "field",
     "gaussian",
     "gaussians",
+    "line",
     "load",
     "load_all",
+    "load_field",
+    "moffat",
     "motion",
     "motions",
     "parse",
     "resolve",
+    "resolve_field",
     "save",
     "shift",
+    "widening",
 ]

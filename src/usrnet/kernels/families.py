@@ -1,14 +1,20 @@
-"""The families of blur kernels: no blur, Gaussians, camera shake, bicubic shrinking."""
+"""The families of blur kernels: no blur, Gaussians, camera shake, what lenses and air do, bicubic shrinking.
+
+A pixel is an area. Where a family has an edge or a peak that a grid of points would miss, a tap is the integral of
+the point-spread function over its pixel (``disk``, ``line``, ``moffat``, ``airy``).
+"""
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
 from usrnet.errors import UsrnetError
-from usrnet.kernels.shape import align
+from usrnet.kernels.shape import LOST_MASS, align
 
 SIZE = 25  # side of a parametric kernel, unless it needs more
 LARGEST = 2001  # a side no picture needs; a mistyped width should not fill the memory
+FIRST_ZERO = 3.8317059702075125  # of the Bessel function J₁
 
 
 def delta(*, scale: int = 1) -> np.ndarray:
@@ -117,6 +123,113 @@ def motions(rng: np.random.Generator, count: int, *, size: int = SIZE) -> np.nda
     shares = np.stack([(1 - below) * (1 - right), (1 - below) * right, below * (1 - right), below * right])
     kernels = np.bincount(places.ravel(), (shares * light).ravel(), minlength=count * size * size)
     return kernels.reshape(count, size, size) / light.sum(axis=1)[:, None, None]
+
+
+def disk(radius: float, *, scale: int = 1, size: int = SIZE) -> np.ndarray:
+    """Defocus: a point becomes an even disk of ``radius`` pixels (the image of a round aperture).
+
+    Exact along the rows, 64 lines per pixel across them. Raises ``UsrnetError`` for a radius that is not positive.
+    """
+    if not 0 < radius < math.inf:
+        raise UsrnetError(f"a disk needs a positive radius, not {radius:g}")
+    reach, offset = _reach(radius + 0.5, scale, f"a disk of radius {radius:g}", size)
+    grid = np.arange(-reach, reach + 1) + offset
+    lines = 64
+    taps = np.zeros((len(grid), len(grid)))
+    for part in (np.arange(lines) + 0.5) / lines - 0.5:
+        half = np.sqrt(np.maximum(radius**2 - (grid + part) ** 2, 0))[:, None]  # of the chord on this line
+        taps += np.maximum(np.minimum(grid + 0.5, half) - np.maximum(grid - 0.5, -half), 0)
+    return taps / taps.sum()
+
+
+def line(length: float, degrees: float, *, scale: int = 1, size: int = SIZE) -> np.ndarray:
+    """Even motion along a straight line of ``length`` pixels; a tap is the length of it that lies in the pixel.
+
+    ``degrees`` is its angle to the horizontal, clockwise as seen on the screen. Raises ``UsrnetError`` for a length
+    that is not positive.
+    """
+    if not (0 < length < math.inf and math.isfinite(degrees)):
+        raise UsrnetError(f"a line needs a positive length and an angle, not {length:g} and {degrees:g}")
+    reach, _ = _reach(length / 2, 1, f"a line of length {length:g}", size)
+    direction = np.array([math.sin(math.radians(degrees)), math.cos(math.radians(degrees))])
+    direction[np.abs(direction) < 1e-12] = 0
+    edges = np.arange(-reach - 1, reach + 1) + 0.5
+    crossings = [edges / part for part in direction if part]  # where it goes from pixel to pixel
+    cuts = np.unique(np.concatenate([*crossings, [-length / 2, length / 2]]).clip(-length / 2, length / 2))
+    middle = (cuts[1:] + cuts[:-1]) / 2
+    row, column = np.rint(middle * direction[:, None]).astype(int) + reach
+    taps = np.zeros((2 * reach + 1, 2 * reach + 1))
+    np.add.at(taps, (row, column), np.diff(cuts))
+    return align(taps / taps.sum(), scale)
+
+
+def moffat(fwhm: float, beta: float, *, scale: int = 1, size: int = SIZE) -> np.ndarray:
+    """A star through turbulent air: ``(1 + r²/a²)^−β`` of full width ``fwhm`` at half maximum.
+
+    ``beta`` is the strength of the wings: 4.765 for Kolmogorov turbulence, 2.5 to 4 in practice (A. F. J. Moffat,
+    Astronomy and Astrophysics 3, 1969). Raises ``UsrnetError`` for ``beta`` ≤ 1, whose wings hold infinite light.
+    """
+    if not (0 < fwhm < math.inf and 1 < beta < math.inf):
+        raise UsrnetError(f"a Moffat profile needs FWHM above 0 and BETA above 1, not {fwhm:g} and {beta:g}")
+    core = fwhm / 2 / math.sqrt(2 ** (1 / beta) - 1)
+    # Beyond r lies (1 + r²/a²)^(1−β) of the light; where beta is nearly 1, no array is large enough.
+    outside = core * math.sqrt(max(LOST_MASS ** (1 / min(1 - beta, -1e-2)) - 1, 0))
+    reach, offset = _reach(outside, scale, f"moffat:{fwhm:g},{beta:g}", size)
+    return _integrated(lambda r2: (1 + r2 / core**2) ** -beta, reach, offset)
+
+
+def airy(radius: float, *, scale: int = 1, size: int = SIZE) -> np.ndarray:
+    """Diffraction at a round aperture: ``(2 J₁(v) / v)²``, whose first dark ring has the given ``radius``.
+
+    See ``airy_radius``. The rings fall off slowly: the array ends where 1 % of the light lies beyond. Raises
+    ``UsrnetError`` for a radius that is not positive.
+    """
+    if not 0 < radius < math.inf:
+        raise UsrnetError(f"an Airy disk needs a positive radius, not {radius:g}")
+    outside = 2 / math.pi / 0.01 * radius / FIRST_ZERO  # beyond v lie J₀² + J₁² ≈ 2/(πv) of the light
+    reach, offset = _reach(outside, scale, f"airy:{radius:g}", size)
+
+    def profile(r2: np.ndarray) -> np.ndarray:
+        from scipy.special import j1
+
+        v = np.maximum(FIRST_ZERO / radius * np.sqrt(r2), 1e-6)
+        return (2 * j1(v) / v) ** 2
+
+    return _integrated(profile, reach, offset)
+
+
+def airy_radius(wavelength: float, aperture: float, pixel: float) -> float:
+    """The radius of the first dark ring in pixels, ``0.61 λ / (NA · pixel)`` (Rayleigh's resolution).
+
+    ``wavelength`` and ``pixel`` in the same unit; ``pixel``: the size of a pixel in the specimen (microscope) or on
+    the sensor (lens, telescope). ``aperture``: the numerical aperture; an f-number N has 1/(2N), a telescope's N
+    is its focal length over its diameter. Raises ``UsrnetError`` for what is not positive.
+    """
+    if not min(wavelength, aperture, pixel) > 0:
+        raise UsrnetError(
+            f"wavelength, aperture and pixel must be above 0, not {wavelength:g}, {aperture:g} and {pixel:g}"
+        )
+    return FIRST_ZERO / (2 * math.pi) * wavelength / (aperture * pixel)
+
+
+def _reach(outside: float, scale: int, name: str, size: int) -> tuple[int, float]:
+    """How far the array goes from its centre to hold what lies within ``outside``, and the offset for the scale."""
+    offset = (scale - 1) / 2
+    reach = max(size // 2, math.ceil(outside + offset))
+    if 2 * reach + 1 > LARGEST:
+        raise UsrnetError(f"{name} is too large: its array would have more than {LARGEST} pixels a side")
+    return reach, offset
+
+
+def _integrated(profile: Callable[[np.ndarray], np.ndarray], reach: int, offset: float) -> np.ndarray:
+    """A round profile of r², integrated over pixels (5×5 Gauss-Legendre points each), ``offset`` above and left."""
+    grid = np.arange(-reach, reach + 1) + offset
+    taps = np.zeros((len(grid), len(grid)))
+    points, weights = np.polynomial.legendre.leggauss(5)
+    for y, weight_y in zip(points / 2, weights, strict=True):
+        for x, weight_x in zip(points / 2, weights, strict=True):
+            taps += weight_y * weight_x * profile((grid[:, None] + y) ** 2 + (grid + x) ** 2)
+    return taps / taps.sum()
 
 
 def bicubic(scale: int) -> np.ndarray:

@@ -2,16 +2,25 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from usrnet.errors import UsrnetError
-from usrnet.kernels.families import bicubic, delta, gaussian, motion
+from usrnet.kernels.families import airy, bicubic, delta, disk, gaussian, line, moffat, motion
 from usrnet.kernels.files import SUFFIXES, load
 from usrnet.kernels.shape import check
 
+FAMILIES: dict[str, tuple[Any, ...]] = {  # those of numbers: the function and the ways to write them
+    "gaussian": (gaussian, "WIDTH", "WIDTH1,WIDTH2,DEGREES"),
+    "line": (line, "LENGTH,DEGREES"),
+    "disk": (disk, "RADIUS"),
+    "moffat": (moffat, "FWHM,BETA"),
+    "airy": (airy, "RADIUS"),
+}
 SPEC = (
-    "delta, gaussian:WIDTH, gaussian:WIDTH1,WIDTH2,DEGREES, motion:SEED, bicubic, "
+    "delta, gaussian:WIDTH, gaussian:WIDTH1,WIDTH2,DEGREES, motion:SEED, line:LENGTH,DEGREES, disk:RADIUS, "
+    "moffat:FWHM,BETA, airy:RADIUS, bicubic, "
     "FILE.png, FILE.npy, FILE.txt, FILE.mat or FILE.mat:INDEX"
 )
 
@@ -36,14 +45,15 @@ def parse(text: str, scale: int = 1) -> np.ndarray:
         if not re.fullmatch(r"\d+", values):
             raise UsrnetError(f"kernel {text!r}: the seed of motion must be a whole number, as in motion:7")
         return motion(int(values), scale=scale)
-    if name == "gaussian" and colon:
+    if name in FAMILIES and colon:
+        family, *ways = FAMILIES[name]
         try:
             numbers = [float(value) for value in values.split(",")]
         except ValueError:
             numbers = []
-        if len(numbers) not in (1, 3):
-            raise UsrnetError(f"kernel {text!r}: write gaussian:WIDTH or gaussian:WIDTH1,WIDTH2,DEGREES")
-        return gaussian(*numbers, scale=scale)
+        if len(numbers) not in {way.count(",") + 1 for way in ways}:
+            raise UsrnetError(f"kernel {text!r}: write {' or '.join(f'{name}:{way}' for way in ways)}")
+        return family(*numbers, scale=scale)
     raise UsrnetError(f"kernel {text!r} is not known: use {SPEC}")
 
 

@@ -15,6 +15,7 @@ from usrnet.errors import UsrnetError
 from usrnet.model.data_step import DataStep
 from usrnet.model.hyper import HalfQuadraticSchedule, HyPaNet
 from usrnet.model.prior import ResUNet, TotalVariation
+from usrnet.model.uneven import UnevenDataStep
 from usrnet.weights.pretrained import Pretrained
 
 
@@ -35,8 +36,9 @@ class Unfolding(nn.Module):
         """Restore a batch of pictures.
 
         ``y``: N×3×h×w in [0,1]; ``kernel``: N×1×kh×kw or N×3×kh×kw (N = 1 serves the batch), also N×kh×kw or
-        kh×kw; ``sigma``: the noise's standard deviation in [0,1], N×1×1×1, N numbers or one. Returns N×3×sh×sw,
-        not clipped. Raises ``UsrnetError`` when the kernel is larger than the enlarged picture.
+        kh×kw; ``sigma``: the noise's standard deviation in [0,1], N×1×1×1, N numbers or one, or N×1×h×w where it
+        differs from pixel to pixel. Returns N×3×sh×sw, not clipped. Raises ``UsrnetError`` when the kernel is larger
+        than the enlarged picture.
         """
         x = y
         for _, restored in self.iterate(y, kernel, scale, sigma):
@@ -51,8 +53,13 @@ class Unfolding(nn.Module):
         _check_shapes(y, kernel, scale, sigma)
         # α spans six decades and the data step divides by it: never in reduced precision.
         with torch.autocast(y.device.type, enabled=False):
-            alphas, betas = self.h(sigma.expand(y.shape[0], -1, -1, -1), scale)
-            step = DataStep(y, kernel, scale)
+            step: DataStep | UnevenDataStep
+            if sigma.shape[-2:] == (1, 1):
+                alphas, betas = self.h(sigma.expand(y.shape[0], -1, -1, -1), scale)
+                step = DataStep(y, kernel, scale)
+            else:
+                step = UnevenDataStep(y, kernel, scale, sigma.expand(y.shape[0], -1, -1, -1))
+                alphas, betas = step.schedule(self.h)
         x = y.repeat_interleave(scale, dim=-2).repeat_interleave(scale, dim=-1)
         remember = getattr(self.p, "remember", None)
         carried = None
@@ -116,7 +123,8 @@ def _check_shapes(y: Tensor, kernel: Tensor, scale: int, sigma: Tensor) -> None:
             f"the kernels must be a tensor N×1×kh×kw or N×{y.shape[1]}×kh×kw with N = {y.shape[0]}, "
             f"not {tuple(kernel.shape)}"
         )
-    if sigma.dim() != 4 or sigma.shape[0] not in (1, y.shape[0]) or sigma.shape[1:] != (1, 1, 1):
-        raise UsrnetError(f"sigma must be a tensor N×1×1×1, not {tuple(sigma.shape)}")
+    places = ((1, 1, 1), (1, *y.shape[-2:]))
+    if sigma.dim() != 4 or sigma.shape[0] not in (1, y.shape[0]) or sigma.shape[1:] not in places:
+        raise UsrnetError(f"sigma must be a tensor N×1×1×1 or N×1×h×w, not {tuple(sigma.shape)}")
     if not isinstance(scale, int | np.integer) or scale < 1:
         raise UsrnetError(f"the scale must be a whole number from 1, not {scale!r}")

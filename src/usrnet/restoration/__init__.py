@@ -10,7 +10,7 @@ from usrnet.restoration.observation import (
     observe,
 )
 from usrnet.restoration.restorer import Boundary, Restorer, inference, restore
-from usrnet.restoration.unknown import AUTO, Unknown, ask, number, settle
+from usrnet.restoration.unknown import AUTO, Unknown, ask, settle
 
 __all__ = [
     "AUTO",
@@ -24,7 +24,6 @@ __all__ = [
     "ask",
     "default_kernel",
     "inference",
-    "number",
     "observe",
     "restore",
     "restore_file",

@@ -14,6 +14,7 @@ from usrnet import io as pictures
 from usrnet.errors import PictureError, UsrnetWarning
 from usrnet.estimate.jpeg import jpeg_of_file
 from usrnet.io import tiff
+from usrnet.restoration.highlights import Brightness
 from usrnet.restoration.observation import Observation
 from usrnet.restoration.restorer import Progress, Restorer
 from usrnet.restoration.unknown import Unknown, settle
@@ -37,13 +38,14 @@ def restore_file(
     max_pixels: int = pictures.DEFAULT_MAX_PIXELS,
     watch: Watch | None = None,
     progress: Progress | None = None,
-) -> "Estimate | None":
+) -> "tuple[Observation, Estimate | None]":
     """Restore one picture file; the target appears whole or not at all.
 
     A TIFF whose result has more than 512 MB goes through memory strip by strip. ``provenance``: a text that the
-    result carries; ``watch`` sees the result without its being read again. Returns what was found in the picture, if
-    anything had to be. Raises ``PictureError``.
+    result carries; ``watch`` sees the result without its being read again. Returns what the file was restored with,
+    and what was found in the picture, if anything had to be. Raises ``PictureError``.
     """
+    bright, name = Brightness(), str(source) if isinstance(source, Path) else "-"
     rows = _rows_of_large_tiff(restorer, source, target, known.scale)
     if rows is not None and isinstance(target, Path):
         with rows:
@@ -51,10 +53,11 @@ def restore_file(
             if rows.pages > 1:
                 warnings.warn(f"{source}: {rows.pages} pages, only the first is used", UsrnetWarning, stacklevel=2)
             observation, found = settle(known, rows)
+            observation = observation.stored_as(icc_profile=rows.icc_profile)
             shape = (*(observation.scale * length for length in rows.shape[:2]), *rows.shape[2:])
 
-            def attempt(tile: int | str) -> None:
-                strips = restorer.strips(rows, observation, tile=tile, progress=progress)
+            def attempt(tile: int | str, observation: Observation = observation) -> None:
+                strips = restorer.strips(rows, observation, tile=tile, progress=progress, bright=bright)
                 tiff.write(
                     target,
                     watch(strips) if watch else strips,
@@ -72,11 +75,15 @@ def restore_file(
             jpeg = jpeg_of_file(source)
         picture = pictures.read(source, max_pixels=max_pixels)
         observation, found = settle(known, picture.pixels, jpeg)
-        restored = restorer.restore(picture.pixels, observation, progress=progress)
+        observation = observation.stored_as(
+            camera=picture.camera, icc_profile=picture.icc_profile, gamma=picture.gamma
+        )
+        restored = restorer.restore(picture.pixels, observation, progress=progress, bright=bright)
         if watch:
             deque(watch([restored]), maxlen=0)
         pictures.write(target, replace(picture, pixels=restored, provenance=provenance))
-    return found
+    bright.note(name)
+    return observation, found
 
 
 def _rows_of_large_tiff(

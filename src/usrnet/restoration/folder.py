@@ -24,7 +24,7 @@ class Outcome:
     """What became of one job; ``message`` says why it was left alone or failed, ``error`` is what was raised.
 
     ``seconds`` it took, and ``peak_mb``, the largest memory of the process so far in MB. ``estimate``: what was found
-    in the picture, if its kernel or noise level was unknown.
+    in the picture, if its kernel or noise level was unknown; ``observation``: what was known of it in the end.
     """
 
     job: Job
@@ -34,6 +34,7 @@ class Outcome:
     seconds: float = 0.0
     peak_mb: float = 0.0
     estimate: "Estimate | None" = None
+    observation: Observation | None = None
 
 
 def sort_out(jobs: Iterable[Job], *, overwrite: bool) -> tuple[list[Job], list[Outcome]]:
@@ -79,14 +80,15 @@ def restore_pictures(
         try:
             if isinstance(job.target, Path):
                 job.target.parent.mkdir(parents=True, exist_ok=True)
-            found = restore_file(
+            observation, found = restore_file(
                 restorer, job.source, job.target, known, provenance=job.recipe.text(), max_pixels=max_pixels,
                 progress=lambda done, total, job=job: progress(job, done, total),
             )  # fmt: skip
         except Exception as error:
             yield Outcome(job, "failed", _sentence(job, error), error, time.perf_counter() - begin)
         else:
-            yield Outcome(job, "written", "", None, time.perf_counter() - begin, peak_memory_mb(), found)
+            seconds = time.perf_counter() - begin
+            yield Outcome(job, "written", "", None, seconds, peak_memory_mb(), found, observation)
 
 
 def _sentence(job: Job, error: Exception) -> str:

@@ -16,7 +16,7 @@ from usrnet.io import FORMATS, SUFFIXES, read_provenance
 class Recipe:
     """How a result is made, as far as it decides what it looks like; every result carries its recipe.
 
-    ``source`` is the name of the picture without its folders.
+    ``source`` is the name of the picture without its folders, ``options`` what was asked for beside the defaults.
     """
 
     scale: int
@@ -24,11 +24,14 @@ class Recipe:
     noise_level: float | str
     model: str
     source: str = ""
+    options: str = ""
 
     @classmethod
-    def of_settings(cls, scale: int, kernel: str, noise_level: float | str, model: str) -> "Recipe":
+    def of_settings(
+        cls, scale: int, kernel: str, noise_level: float | str, model: str, options: str = ""
+    ) -> "Recipe":
         """The recipe without a picture yet; of kernel and model files the names without their folders."""
-        return cls(scale, Path(kernel).name, noise_level, Path(model).name)
+        return cls(scale, Path(kernel).name, noise_level, Path(model).name, options=options)
 
     def text(self) -> str:
         """What is written into the result."""

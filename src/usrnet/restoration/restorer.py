@@ -5,26 +5,33 @@ tile. Grey pictures stay grey, alpha is enlarged by itself, and the answer is of
 """
 
 import math
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from functools import cached_property
-from itertools import zip_longest
+from itertools import product, zip_longest
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from usrnet import io as pictures
 from usrnet.device import REDUCED, choose_device, choose_precision, free_memory, is_out_of_memory
 from usrnet.errors import PictureError, UsrnetError
 from usrnet.estimate.jpeg import jpeg_of
+from usrnet.kernels import Field
 from usrnet.model import Config
 from usrnet.restoration.borders import extend, extended_length, extrapolate
+from usrnet.restoration.highlights import Brightness, Highlights, take_out
+from usrnet.restoration.light import Light
+from usrnet.restoration.noise import Poisson
 from usrnet.restoration.observation import DEFAULT_NOISE_LEVEL, Observation
 from usrnet.restoration.packed import pack
-from usrnet.restoration.tiles import Span, spans
+from usrnet.restoration.symmetry import Symmetry
+from usrnet.restoration.tiles import SEAM, Span, spans
 from usrnet.restoration.unknown import ask, settle
 from usrnet.weights import load
 
@@ -41,6 +48,7 @@ TILE_SHARE = 0.25  # … and of the free memory
 SMALLEST_TILE, LARGEST_TILE = 256, 1440  # sides in enlarged pixels; larger ones leave the caches and are slower
 STRIP_ROWS = 256  # rows that are converted to the pixels of the result at once
 ROOM = 8  # enlarged pixels beyond a picture, in addition to the kernel's extent; with none 0.2 dB are lost at worst
+SMALLEST_CELL = 32  # pixels of the input within which a kernel that varies does not
 HALO_OUTPUT = 56  # context that the prior looks at, in enlarged pixels; measured in benchmarks/tiles.py
 
 
@@ -49,11 +57,15 @@ def restore(
     *,
     model: nn.Module | str = "default",
     scale: int = 2,
-    kernel: np.ndarray | str | None = None,
-    noise_level: float | str = DEFAULT_NOISE_LEVEL,
+    kernel: np.ndarray | str | Field | None = None,
+    noise_level: float | str | np.ndarray | Poisson = DEFAULT_NOISE_LEVEL,
+    light: Light = "auto",
+    saturation: float | str = "auto",
     tile: int | str = "auto",
     precision: str = "auto",
     device: str = "auto",
+    strength: float = 100,
+    ensemble: bool = False,
     progress: Progress | None = None,
 ) -> AnyImage:
     """Deblur and enlarge a picture.
@@ -61,17 +73,26 @@ def restore(
     ``image``: a PIL image or an array H×W, H×W×3 or H×W×4, uint8, uint16 or float in [0,1]; the answer is of
     the same kind, sH×sW. ``model``: a model or a name or file for ``load``. ``kernel``: kh×kw (or kh×kw×3, one
     per channel) or a text such as ``"gaussian:1.6"``, which is parsed together with the scale; an array is taken
-    as it is. ``noise_level``: the noise's standard deviation on the 0–255 scale. Either may be ``"auto"``: found in
-    the picture, see :func:`usrnet.estimate`. ``tile``: ``"auto"`` bounds the
-    memory, ``"off"`` restores at once, a number is the side of a tile in pixels of ``image``. ``precision``:
-    ``"fp32"``, ``"bf16"`` or ``"fp16"`` (the inner layers of the prior in 16 bits), or ``"auto"``: bf16 where the
-    hardware has it natively, else fp16 on a GPU and fp32 on a CPU. ``device``: ``"auto"``, ``"cpu"`` or ``"cuda"``;
-    a model that is given stays where it is when ``"auto"``. For more than one picture make a :class:`Restorer`.
+    as it is; a :class:`~usrnet.kernels.Field` is a blur that varies over the picture. ``noise_level``: the noise's
+    standard deviation on the 0–255 scale, a map H×W of it, or ``"poisson:GAIN,READ"``. Kernel and noise level may be
+    ``"auto"``: found in the picture, see :func:`usrnet.estimate`. ``light``: ``"linear"`` restores light,
+    ``"stored"`` the values as they are; ``"auto"`` is linear for a PIL image of a camera, if a kernel is given.
+    ``saturation``: the value from which a pixel is clipped, on the 0–255 scale, ``"auto"`` (white) or ``"off"``;
+    bright sources behind clipped pixels are restored apart. ``tile``: ``"auto"`` bounds the memory, ``"off"``
+    restores at once, a number is the side of a tile in pixels of ``image``. ``precision``: ``"fp32"``, ``"bf16"`` or
+    ``"fp16"`` (the inner layers of the prior in 16 bits), or ``"auto"``: bf16 where the hardware has it natively,
+    else fp16 on a GPU and fp32 on a CPU. ``device``: ``"auto"``, ``"cpu"`` or ``"cuda"``; a model that is given stays
+    where it is when ``"auto"``. ``strength``: 100 is the result, 0 the plain enlargement, in between both are mixed.
+    ``ensemble``: the mean over the eight flips and turns, for eight times the time. For more than one picture make a
+    :class:`Restorer`.
 
     Raises ``UsrnetError`` for arguments that make no sense.
     """
-    restorer = Restorer(model, tile=tile, precision=precision, device=device)
-    return restorer(image, scale=scale, kernel=kernel, noise_level=noise_level, progress=progress)
+    restorer = Restorer(model, tile=tile, precision=precision, device=device, strength=strength, ensemble=ensemble)
+    return restorer(
+        image, scale=scale, kernel=kernel, noise_level=noise_level, light=light, saturation=saturation,
+        progress=progress,
+    )  # fmt: skip
 
 
 @contextmanager
@@ -106,7 +127,12 @@ class Restorer:
         precision: str = "auto",
         tile: int | str = "auto",
         boundary: Boundary = "extrapolate",
+        strength: float = 100,
+        ensemble: bool = False,
     ) -> None:
+        if not 0 <= strength <= 100:
+            raise UsrnetError(f"strength {strength} is not a number from 0 to 100")
+        self.strength, self.ensemble = strength / 100, ensemble
         if boundary not in get_args(Boundary):
             raise UsrnetError(f"boundary {boundary!r} is not known: choose {', '.join(get_args(Boundary))}")
         self.boundary = boundary
@@ -126,21 +152,30 @@ class Restorer:
         image: AnyImage,
         *,
         scale: int = 2,
-        kernel: np.ndarray | str | None = None,
-        noise_level: float | str = DEFAULT_NOISE_LEVEL,
+        kernel: np.ndarray | str | Field | None = None,
+        noise_level: float | str | np.ndarray | Poisson = DEFAULT_NOISE_LEVEL,
+        light: Light = "auto",
+        saturation: float | str = "auto",
         progress: Progress | None = None,
     ) -> AnyImage:
-        """Restore one picture; ``image``, ``scale``, ``kernel`` and ``noise_level`` as for :func:`restore`."""
-        known = ask(scale=scale, kernel=kernel, noise_level=noise_level)
+        """Restore one picture; ``image`` and what is known of it as for :func:`restore`."""
+        known = ask(scale=scale, kernel=kernel, noise_level=noise_level, light=light, saturation=saturation)
         source = pictures.from_any(image)
         observation, _ = settle(known, source.pixels, jpeg_of(image))
+        observation = observation.stored_as(camera=source.camera, icc_profile=source.icc_profile, gamma=source.gamma)
         return pictures.to_any(self.restore(source.pixels, observation, progress=progress), like=image)
 
     def restore(
-        self, pixels: np.ndarray, observation: Observation, *, progress: Progress | None = None
+        self,
+        pixels: np.ndarray,
+        observation: Observation,
+        *,
+        progress: Progress | None = None,
+        bright: Brightness | None = None,
     ) -> np.ndarray:
         """Restore an array H×W, H×W×2, H×W×3 or H×W×4 (grey or colour, with or without alpha).
 
+        ``bright`` takes note of what was found behind clipped pixels.
         Raises ``PictureError`` when the memory does not suffice or what comes out is not finite.
         """
         height, width = (observation.scale * length for length in pixels.shape[:2])
@@ -148,7 +183,7 @@ class Restorer:
         def attempt(tile: int | str) -> np.ndarray:
             result = np.empty((height, width, *pixels.shape[2:]), pixels.dtype)
             top = 0
-            for strip in self.strips(pixels, observation, tile=tile, progress=progress):
+            for strip in self.strips(pixels, observation, tile=tile, progress=progress, bright=bright):
                 result[top : top + len(strip)] = strip
                 top += len(strip)
             return result
@@ -188,34 +223,36 @@ class Restorer:
         *,
         tile: int | str | None = None,
         progress: Progress | None = None,
+        bright: Brightness | None = None,
     ) -> Iterator[np.ndarray]:
         """The result from top to bottom, in strips of rows; of ``source`` no more is read than a strip needs.
 
         What is kept in memory grows with the width of the picture, not with its height. ``tile``: in place of the
-        restorer's own.
+        restorer's own. ``bright`` takes note of what was found behind clipped pixels.
         """
         height, width = source.shape[:2]
         s = observation.scale
         channels = 3 if len(source.shape) == 3 and source.shape[2] >= 3 else 1
-        sides = self._tile(height, width, channels, s, tile)
-        rows, columns = (
-            spans(length, side, _halo(observation), _grid(s))
-            for length, side in zip((height, width), sides, strict=True)
-        )
+        if isinstance(observation.noise_level, np.ndarray) and observation.noise_level.shape != (height, width):
+            raise UsrnetError(
+                f"the map of noise levels is {observation.noise_level.shape}, the picture {source.shape}"
+            )
+        curve, bright = observation.curve, bright or Brightness()
+        rows, columns = self._windows(height, width, channels, observation, tile)
         done, total = 0, len(rows) * len(columns)
         overlap = np.zeros((0, s * width, channels), np.float32)
         for row, following in zip_longest(rows, rows[1:]):
             pixels = source[row.first : row.last]
             planes = pictures.split(pixels)
-            colour = planes.colour if planes.alpha is None else pictures.bleed(planes.colour, planes.alpha)
-            whole = torch.from_numpy(np.ascontiguousarray(colour.transpose(2, 0, 1)))
+            stored = planes.colour if planes.alpha is None else pictures.bleed(planes.colour, planes.alpha)
             strip = np.zeros((s * (row.stop - row.start), s * width, channels), np.float32)
             strip[: len(overlap)] = overlap
             for column in columns:
                 if progress:
                     progress(done, total)
-                window = whole[:, :, column.first : column.last].expand(3, -1, -1)
-                _blend(strip, self._window(window, observation), row, column, s)
+                known = observation.at(row.middle / height, column.middle / width)
+                known = known.part(row.computed, column.computed, height, width)
+                _blend(strip, self._window(stored[:, column.computed], known, bright), row, column, s)
                 done += 1
             final = len(strip) if following is None else s * (following.start - row.start)
             alpha = None
@@ -223,9 +260,10 @@ class Restorer:
                 alpha = pictures.upscale_alpha(planes.alpha, s)[s * (row.start - row.first) :]
             for top in range(0, final, STRIP_ROWS):
                 band = slice(top, min(top + STRIP_ROWS, final))
-                yield pictures.join(strip[band], None if alpha is None else alpha[band], like=pixels)
+                colour = strip[band] if curve is None else curve.encode(strip[band])
+                yield pictures.join(colour, None if alpha is None else alpha[band], like=pixels)
             overlap = strip[final:].copy()
-            del strip, alpha, pixels, planes, colour, whole  # or two strips would be in memory
+            del strip, alpha, pixels, planes, stored  # or two strips would be in memory
         if progress:
             progress(total, total)
 
@@ -238,9 +276,11 @@ class Restorer:
         """
         s, halo = observation.scale, _halo(observation)
         first = [max(0, start - halo) // _grid(s) * _grid(s) for start in (top, left)]
-        part = pixels[first[0] : top + height + halo, first[1] : left + width + halo]
+        rows = slice(first[0], min(top + height + halo, pixels.shape[0]))
+        columns = slice(first[1], min(left + width + halo, pixels.shape[1]))
         y, x = s * (top - first[0]), s * (left - first[1])
-        return self.restore(part, observation)[y : y + s * height, x : x + s * width]
+        known = observation.part(rows, columns, *pixels.shape[:2])
+        return self.restore(pixels[rows, columns], known)[y : y + s * height, x : x + s * width]
 
     def iterations(self, pixels: np.ndarray, observation: Observation) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """Inside the unfolding: ``(z_k, x_k)`` for k = 1..K, float32 sH×sW×3, not clipped, without tiles."""
@@ -248,20 +288,53 @@ class Restorer:
         window = torch.from_numpy(np.repeat(colour, 3, -1) if colour.shape[-1] == 1 else colour).permute(2, 0, 1)
         h, w = (observation.scale * length for length in window.shape[-2:])
         with inference(self.device, self.autocast):
-            arguments = self._arguments(window, observation)
+            observation = observation.at(0.5, 0.5)
+            arguments = self._arguments(window, observation, observation.sigma(colour))
             for pair in self.model.iterate(*arguments):  # pyright: ignore[reportCallIssue]
                 z, x = (part[0, :, :h, :w].permute(1, 2, 0).cpu().numpy() for part in pair)
                 yield z, x
 
-    def _window(self, window: Tensor, observation: Observation) -> Tensor:
+    def _window(self, stored: np.ndarray, observation: Observation, bright: Brightness) -> Tensor:
+        """Restore one window h×w×C of stored values: 3×sh×sw, light where the curve is known, float32 and finite."""
+        light = stored if observation.curve is None else observation.curve.decode(stored)
+        window = torch.from_numpy(np.ascontiguousarray(light.transpose(2, 0, 1))).expand(3, -1, -1)
+        sigma = observation.sigma(stored)
+        with inference(self.device, self.autocast):
+            apart = self._highlights(window, stored, observation, bright)
+            rest = window if apart is None else apart.rest[0]
+            restored = (
+                self._ensemble(rest, observation, sigma) if self.ensemble else self._network(rest, observation, sigma)
+            )
+            if apart is not None:
+                restored = restored + apart.sources[0]
+            if self.strength < 1:
+                plain = F.interpolate(window[None].to(restored), scale_factor=observation.scale, mode="bicubic")[0]
+                restored = plain.lerp(restored, self.strength)
+        return restored
+
+    def _highlights(
+        self, window: Tensor, stored: np.ndarray, observation: Observation, bright: Brightness
+    ) -> Highlights | None:
+        """The bright sources of a window, taken out; None where there are none."""
+        if observation.saturation is None or not (stored >= observation.saturation).any():
+            return None
+        begin = time.perf_counter()
+        clipped = torch.from_numpy(stored.transpose(2, 0, 1) >= observation.saturation).expand(3, -1, -1)
+        y, taps = window.to(self.device, torch.float32)[None], self._taps(observation)
+        height, width = self._padded(y, taps, observation)
+        with torch.autocast(self.device.type, enabled=False):
+            apart = take_out(y, clipped.to(self.device)[None], taps, observation.scale, height=height, width=width)
+        bright.add(apart, int(clipped.sum()) // 3, time.perf_counter() - begin)
+        return apart
+
+    def _network(self, window: Tensor, observation: Observation, sigma: float | np.ndarray) -> Tensor:
         """Extend, restore and crop one window: 3×h×w → 3×sh×sw, float32 and finite."""
         h, w = (observation.scale * length for length in window.shape[-2:])
-        with inference(self.device, self.autocast):
-            arguments = self._arguments(window, observation)
-            restored = self.model(*arguments)[0, :, :h, :w]
-            if not restored.isfinite().all() and self.precision != "fp32":
-                with torch.autocast(self.device.type, enabled=False):
-                    restored = self._exact(*arguments)[0, :, :h, :w]
+        arguments = self._arguments(window, observation, sigma)
+        restored = self.model(*arguments)[0, :, :h, :w]
+        if not restored.isfinite().all() and self.precision != "fp32":
+            with torch.autocast(self.device.type, enabled=False):
+                restored = self._exact(*arguments)[0, :, :h, :w]
         if not restored.isfinite().all():
             raise PictureError(
                 "the result is not finite (NaN or infinity), so it is not written: this kernel, noise level and "
@@ -269,28 +342,80 @@ class Restorer:
             )
         return restored
 
+    def _ensemble(self, window: Tensor, observation: Observation, sigma: float | np.ndarray) -> Tensor:
+        """The mean over the eight flips and turns of the window, each restored and turned back."""
+        total = None
+        for turns, flipped in product(range(4), (False, True)):
+            symmetry = Symmetry(turns, flipped)
+            turned = symmetry.array(sigma) if isinstance(sigma, np.ndarray) else sigma
+            part = self._network(symmetry.tensor(window), symmetry.observation(observation), turned)
+            part = symmetry.back(part)
+            total = part if total is None else total + part
+        assert total is not None
+        return total / 8
+
     @cached_property
     def _exact(self) -> nn.Module:
         """The model in float32, for what 16 bits could not hold."""
         return pack(self.network, torch.float32) or self.network
 
-    def _arguments(self, window: Tensor, observation: Observation) -> tuple[Tensor, Tensor, int, Tensor]:
+    def _arguments(
+        self, window: Tensor, observation: Observation, sigma: float | np.ndarray
+    ) -> tuple[Tensor, Tensor, int, Tensor]:
         """What the model is called with: the extended window, kernel, scale and σ."""
-        sigma, scale = observation.noise_level / 255, observation.scale
-        taps = torch.from_numpy(observation.taps).to(self.device, torch.float32)[None]
+        scale, taps = observation.scale, self._taps(observation)
         # The sine transforms lose digits in float32 where the patches are long.
         y = window.to(self.device, torch.float64)[None]
-        gaps = taps.shape[-2:] if self.boundary == "liu-jia" else [side + ROOM for side in observation.extent]
-        height, width = (
-            extended_length(n, max(gap, side - scale * n), scale)  # the whole kernel must fit
-            for n, gap, side in zip(y.shape[-2:], gaps, taps.shape[-2:], strict=True)
-        )
+        height, width = self._padded(y, taps, observation)
+        mean = float(np.sqrt(np.square(sigma).mean())) if isinstance(sigma, np.ndarray) else sigma
         if self.boundary == "extrapolate":
-            y = extrapolate(y, taps, scale, sigma, height, width)
+            y = extrapolate(y, taps, scale, mean, height, width)
         elif self.boundary == "liu-jia":
             y = extend(y, height, width)
         y = y.float()
-        return y, taps, scale, y.new_full((1, 1, 1, 1), sigma)
+        if not isinstance(sigma, np.ndarray):
+            return y, taps, scale, y.new_full((1, 1, 1, 1), sigma)
+        uneven = extend(torch.from_numpy(sigma)[None, None].to(self.device, torch.float64), *y.shape[-2:])
+        return y, taps, scale, uneven.clamp(float(sigma.min()), float(sigma.max())).float()
+
+    def _taps(self, observation: Observation) -> Tensor:
+        return torch.from_numpy(observation.taps).to(self.device, torch.float32)[None]
+
+    def _padded(self, y: Tensor, taps: Tensor, observation: Observation) -> tuple[int, int]:
+        """The sides to which a window is extended."""
+        if self.boundary == "circular":
+            height, width = y.shape[-2:]
+            return height, width
+        gaps = taps.shape[-2:] if self.boundary == "liu-jia" else [side + ROOM for side in observation.extent]
+        height, width = (
+            extended_length(n, max(gap, side - observation.scale * n), observation.scale)  # the whole kernel must fit
+            for n, gap, side in zip(y.shape[-2:], gaps, taps.shape[-2:], strict=True)
+        )
+        return height, width
+
+    def _windows(
+        self, height: int, width: int, channels: int, observation: Observation, tile: int | str | None
+    ) -> tuple[list[Span], list[Span]]:
+        """The rows and the columns of the tiles.
+
+        A kernel that varies is that of the middle within a tile: so tiles are half a cell of its grid, and each fades
+        into the next all the way.
+        """
+        sides: tuple[int, ...] = self._tile(height, width, channels, observation.scale, tile)
+        seams = [SEAM, SEAM]
+        if observation.field is not None:
+            cells = zip((height, width), observation.field.shape, strict=True)
+            sides = tuple(
+                min(side, max(SMALLEST_CELL, round(length / count / 2)))
+                for side, (length, count) in zip(sides, cells, strict=True)
+            )
+            seams = [max(SEAM, side // 4) for side in sides]
+        halo, grid = _halo(observation), _grid(observation.scale)
+        rows, columns = (
+            spans(length, side, halo, grid, half_seam=seam)
+            for length, side, seam in zip((height, width), sides, seams, strict=True)
+        )
+        return rows, columns
 
     def _tile(
         self, height: int, width: int, channels: int, scale: int, tile: int | str | None = None

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from usrnet import kernels
-from usrnet.degradation import check_noise_level, check_scale
 from usrnet.errors import UsrnetError
+from usrnet.restoration.light import Light
+from usrnet.restoration.noise import NoiseLevel, Poisson
 from usrnet.restoration.observation import DEFAULT_NOISE_LEVEL, Observation, observe
 
 if TYPE_CHECKING:
@@ -22,34 +23,55 @@ AUTO = "auto"
 
 @dataclass(frozen=True, eq=False)
 class Unknown:
-    """What is known of every picture; None is what has to be found in each. ``taps``: C×kh×kw."""
+    """What is known of every picture; None is what has to be found in each.
+
+    ``taps``: C×kh×kw. ``saturation``, ``light`` and ``field``: as in an ``Observation``.
+    """
 
     scale: int
     taps: np.ndarray | None
-    noise_level: float | None
+    noise_level: NoiseLevel | None
+    saturation: float | None = None
+    light: Light = "stored"
+    field: kernels.Field | None = None
 
 
 def ask(
-    *, scale: int = 2, kernel: np.ndarray | str | None = None, noise_level: float | str = DEFAULT_NOISE_LEVEL
+    *,
+    scale: int = 2,
+    kernel: np.ndarray | str | kernels.Field | None = None,
+    noise_level: float | str | np.ndarray | Poisson = DEFAULT_NOISE_LEVEL,
+    light: Light = "auto",
+    saturation: float | str = "auto",
+    corner_boost: float = 1.0,
 ) -> Observation | Unknown:
     """As :func:`~usrnet.restoration.observe`, but kernel and noise level may also be ``"auto"``.
 
-    Raises ``UsrnetError`` for what makes no sense.
+    A blur that is found is that of the stored values: with ``kernel="auto"`` the light is ``"stored"`` unless another
+    is asked for. Raises ``UsrnetError`` for what makes no sense.
     """
     unknown_kernel = isinstance(kernel, str) and kernel == AUTO
-    level = None if noise_level == AUTO else check_noise_level(number(noise_level))
-    if level is not None and not unknown_kernel:
-        return observe(scale=scale, kernel=kernel, noise_level=level)
-    taps = None if unknown_kernel else observe(scale=scale, kernel=kernel).taps
-    return Unknown(check_scale(scale), taps, level)
-
-
-def number(noise_level: float | str) -> float:
-    """A noise level as a number; raises ``UsrnetError`` for a text that is none."""
-    try:
-        return float(noise_level)
-    except ValueError as error:
-        raise UsrnetError(f"noise level {noise_level!r} is not auto and not a number from 0 to 255") from error
+    unknown_noise = isinstance(noise_level, str) and noise_level == AUTO
+    if unknown_kernel and corner_boost != 1:
+        raise UsrnetError("the corners can only be wider than a blur that is known: name the kernel")
+    known = observe(
+        scale=scale,
+        kernel=None if unknown_kernel else kernel,
+        noise_level=DEFAULT_NOISE_LEVEL if unknown_noise else noise_level,
+        light=light,
+        saturation=saturation,
+        corner_boost=corner_boost,
+    )
+    if not (unknown_kernel or unknown_noise):
+        return known
+    return Unknown(
+        known.scale,
+        None if unknown_kernel else known.taps,
+        None if unknown_noise else known.noise_level,
+        known.saturation,
+        known.light,
+        known.field,
+    )
 
 
 def settle(
@@ -66,4 +88,4 @@ def settle(
     found = estimate_parts(parts_of(pixels), scale=known.scale, jpeg=jpeg)
     taps = kernels.resolve(found.kernel, scale=known.scale) if known.taps is None else known.taps
     level = noise_to_feed(found.noise_level) if known.noise_level is None else known.noise_level
-    return Observation(known.scale, taps, level), found
+    return Observation(known.scale, taps, level, known.saturation, known.light, field=known.field), found

@@ -119,14 +119,14 @@ def kernel_in_file(text: str) -> np.ndarray:
 def read_pixels(path: str) -> np.ndarray:
     """The pixels of an uploaded picture, kept while the user plays with it. Raises ``PictureError``."""
     mark_as_used(Path(path))
-    return _pixels_of(path)
+    return _picture_of(path).pixels
 
 
 @once(2)
-def _pixels_of(path: str) -> np.ndarray:
-    pixels = io.read(Path(path), max_pixels=limits.MAX_PIXELS).pixels
-    pixels.setflags(write=False)
-    return pixels
+def _picture_of(path: str) -> io.Picture:
+    picture = io.read(Path(path), max_pixels=limits.MAX_PIXELS)
+    picture.pixels.setflags(write=False)
+    return picture
 
 
 def mark_as_used(path: Path) -> None:
@@ -163,9 +163,11 @@ def preview(path: str, settings: Settings, x: float, y: float) -> tuple[np.ndarr
     pixels = read_pixels(path)
     top, left, height, width = crop_of(pixels.shape[0], pixels.shape[1], x, y)
     before = pixels[top : top + height, left : left + width]
-    after = restorer_of(settings.model).crop(
-        pixels, settings.observation(), top=top, left=left, height=height, width=width
+    picture = _picture_of(path)
+    observation = settings.observation().stored_as(
+        camera=picture.camera, icc_profile=picture.icc_profile, gamma=picture.gamma
     )
+    after = restorer_of(settings.model).crop(pixels, observation, top=top, left=left, height=height, width=width)
     return to_8bit(io.enlarge_nearest(before, settings.scale)), to_8bit(after)
 
 

@@ -1,0 +1,161 @@
+"""A blur that varies over the picture: ``k(p)``, bilinear in the position p between the kernels of a grid.
+
+The picture is cut into R×C equal cells; a kernel holds in the middle of its cell, and from the outermost middles to
+the border it stays what it is.
+"""
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from usrnet.errors import UsrnetError
+from usrnet.kernels.files import load_all
+from usrnet.kernels.language import resolve
+
+CORNER_GRID = 7  # cells a side that serve a width that grows towards the corners
+
+
+@dataclass(frozen=True, eq=False)
+class Field:
+    """``taps``: rows×columns×C×kh×kw with C = 1 or 3, float64, every kernel's sum one.
+
+    ``area``: top, bottom, left and right of the part of the picture that this is the field of, as fractions of its
+    sides.
+    """
+
+    taps: np.ndarray
+    area: tuple[float, float, float, float] = (0.0, 1.0, 0.0, 1.0)
+
+    @property
+    def shape(self) -> tuple[float, float]:
+        """How many cells lie along the height and the width of the area."""
+        top, bottom, left, right = self.area
+        return self.taps.shape[0] * (bottom - top), self.taps.shape[1] * (right - left)
+
+    def at(self, y: float, x: float) -> np.ndarray:
+        """The kernel C×kh×kw at the fraction ``y`` of the height and ``x`` of the width."""
+        top, bottom, left, right = self.area
+        taps = self.taps
+        for fraction in (top + y * (bottom - top), left + x * (right - left)):
+            place = min(max(fraction * len(taps) - 0.5, 0), len(taps) - 1)
+            first = min(int(place), max(len(taps) - 2, 0))
+            share = place - first
+            taps = (1 - share) * taps[first] + share * taps[min(first + 1, len(taps) - 1)]
+        return taps
+
+    def part(self, top: float, bottom: float, left: float, right: float) -> "Field":
+        """The field of a part of the picture; the arguments are fractions of its sides."""
+        first_y, last_y, first_x, last_x = self.area
+        height, width = last_y - first_y, last_x - first_x
+        return Field(
+            self.taps,
+            (first_y + top * height, first_y + bottom * height, first_x + left * width, first_x + right * width),
+        )
+
+    def mean(self) -> np.ndarray:
+        """The mean kernel, C×kh×kw."""
+        return self.taps.mean(axis=(0, 1))
+
+
+def field(rows: list[list[np.ndarray | str]], *, scale: int, name: str = "the grid of kernels") -> Field:
+    """The field of a grid of kernels: arrays, or texts, which are parsed together with the scale.
+
+    Smaller texts get margins of nothing; arrays must all have the same size. Raises ``UsrnetError`` when rows differ
+    in their length or arrays in their size.
+    """
+    if not rows or len({len(row) for row in rows}) != 1 or not rows[0]:
+        raise UsrnetError(f"{name} must have rows of the same length, not {[len(row) for row in rows]}")
+    made = [[resolve(kernel, scale=scale) for kernel in row] for row in rows]
+    measured = {taps.shape for row, texts in zip(made, rows, strict=True) for taps, text in zip(row, texts,
+    strict=True)
+                if not isinstance(text, str) or "." in Path(text).suffix}  # fmt: skip
+    if len({shape[-2:] for shape in measured}) > 1:
+        sizes = ", ".join(sorted({"×".join(map(str, shape[-2:])) for shape in measured}))
+        raise UsrnetError(f"{name} has kernels of different sizes ({sizes}): give all the same size")
+    height, width = (max(taps.shape[axis] for row in made for taps in row) for axis in (-2, -1))
+    channels = max(taps.shape[0] for row in made for taps in row)
+    grown = [[np.broadcast_to(_grow(taps, height, width), (channels, height, width)) for taps in row] for row in made]
+    return Field(np.array(grown))
+
+
+def load_field(path: Path | str, *, scale: int = 1) -> Field:
+    """A grid of kernels from a ``.json`` file, a folder, or one file with R×C×kh×kw or n×kh×kw numbers.
+
+    ``.json``: ``{"kernels": [["gaussian:1", "gaussian:1.5"], ["a.npy", "b.npy"]]}``: rows from top to bottom of what
+    ``--kernel`` takes, files relative to it. A folder holds one kernel per file, in the order of their names; n of
+    them are a square grid. Raises ``UsrnetError``.
+    """
+    path = Path(path)
+    if path.suffix.lower() == ".json":
+        try:
+            rows = json.loads(path.read_text())["kernels"]
+            texts = [[str(text) for text in row] for row in rows]
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise UsrnetError(f'{path} is not a grid of kernels: it should hold {{"kernels": [[…], …]}}') from error
+        beside = [
+            [str(path.parent / text) if (path.parent / text).exists() else text for text in row] for row in texts
+        ]
+        return field([list(row) for row in beside], scale=scale, name=str(path))
+    if path.is_dir():
+        files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
+        stack = [kernel for file in files for kernel in load_all(file)]
+    else:
+        stack = load_all(path)
+    side = math.isqrt(len(stack))
+    if side * side != len(stack) or side < 2:
+        raise UsrnetError(
+            f"{path} holds {len(stack)} kernels: a square grid needs 4, 9, 16, …; a .json file says others"
+        )
+    return field([list(stack[row * side : (row + 1) * side]) for row in range(side)], scale=scale, name=str(path))
+
+
+def resolve_field(kernel: object, *, scale: int) -> Field | None:
+    """The field that a person means, or None where it is one kernel: a ``.json`` file or a folder is a field."""
+    if isinstance(kernel, Field):
+        return kernel
+    if isinstance(kernel, str) and (Path(kernel).suffix.lower() == ".json" or Path(kernel).is_dir()):
+        return load_field(kernel, scale=scale)
+    return None
+
+
+def widening(kernel: np.ndarray, corner: float) -> Field:
+    """A field in which ``kernel`` (C×kh×kw) is ``corner`` times as wide in the corners as in the middle.
+
+    The width grows with the square of the distance from the middle, as the lowest aberrations of a lens do. Raises
+    ``UsrnetError`` for a factor outside 0.25 to 4.
+    """
+    if not 0.25 <= corner <= 4:
+        raise UsrnetError(f"the corners can be 0.25 to 4 times as wide as the middle, not {corner:g}")
+    place = (np.arange(CORNER_GRID) + 0.5) / CORNER_GRID * 2 - 1
+    distance = (place[:, None] ** 2 + place**2) / 2
+    factors = 1 + (corner - 1) * distance
+    side = [math.ceil(length // 2 * max(1.0, float(factors.max()))) for length in kernel.shape[-2:]]
+    grown = _grow(kernel, *(2 * reach + 1 for reach in side))
+    return Field(np.array([[_stretched(grown, float(factor)) for factor in row] for row in factors]))
+
+
+def _stretched(taps: np.ndarray, factor: float) -> np.ndarray:
+    from scipy.ndimage import affine_transform
+
+    # About the centre of mass, or a kernel that was moved for its scale would move further.
+    result = []
+    for plane in taps:
+        grid = [np.arange(length) for length in plane.shape]
+        total = plane.sum()
+        centre = np.array([(plane.sum(axis=1) @ grid[0]) / total, (plane.sum(axis=0) @ grid[1]) / total])
+        offset: Any = centre * (1 - 1 / factor)
+        result.append(affine_transform(plane, np.full(2, 1 / factor), offset=offset, order=1))
+    made = np.stack(result)
+    return made / made.sum(axis=(-2, -1), keepdims=True)
+
+
+def _grow(taps: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Margins of nothing around a kernel C×kh×kw; its centre stays the centre."""
+    before = [side // 2 - length // 2 for side, length in zip((height, width), taps.shape[-2:], strict=True)]
+    after = [side - length - first
+             for side, length, first in zip((height, width), taps.shape[-2:], before, strict=True)]  # fmt: skip
+    return np.pad(taps, [(0, 0), *zip(before, after, strict=True)])
