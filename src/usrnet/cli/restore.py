@@ -49,7 +49,7 @@ def restore(
     ] = "auto",
     strength: Annotated[float, typer.Option(help="0 to 100: 0 is the plain enlargement.")] = 100.0,
     ensemble: Annotated[
-        bool, typer.Option("--ensemble", help="The mean over flips and turns: a little better, 8 times as slow.")
+        bool, typer.Option("--ensemble", help="The mean over the eight flips and turns; 8 times as slow.")
     ] = False,
     tile: Annotated[str, typer.Option(help="auto, off, or the side of a tile in pixels of IN.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
