@@ -43,7 +43,7 @@ def test_the_pyramid_finds_a_first_kernel(photo):
 
 def test_an_estimate_says_what_became_of_the_search(photo):
     blurred = usrnet.degrade(photo[:128, 100:260], "motion:7", scale=1, noise_level=2)
-    restorer = Restorer("tv", tile="off")
+    restorer = Restorer("default", tile="off")
     found = usrnet.estimate(blurred, scale=1, shake="try", restorer=restorer)
     assert found.kernel.sum() == pytest.approx(1)
     assert 0 <= found.confidence <= 1

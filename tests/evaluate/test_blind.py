@@ -27,7 +27,7 @@ def test_a_shift_is_undone():
 def test_a_run_goes_on_and_is_reported(photo, tmp_path, scales):
     folder = tmp_path / "photos"
     folder.mkdir()
-    io.write(folder / "a.png", io.Picture(photo[:128, :128]))
+    io.write(folder / "a.png", io.Picture(photo[:120, :120]))
     shakes = [("motion:3", kernels.motion(3))] if scales == [1] else []
     evaluation = BlindEvaluation(folder, "tv", scales, [2.55], draws=1, shakes=shakes)
     pictures = [folder / "a.png"]

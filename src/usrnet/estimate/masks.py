@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from usrnet.estimate.noise import BLOCK, block_spectra
-from usrnet.estimate.spectrum import STEP, TILE, WINDOW
+from usrnet.estimate.spectrum import TILE, WINDOW
 
 MOST_TILES = 48
 PERIODIC = 20.0  # times as strong as a typical period: enlarged
@@ -198,17 +198,3 @@ def _repeats(plane: np.ndarray) -> int:
     if len(steps) < 8 or steps.min() < 2 or steps.min() > 8 or (steps % steps.min()).any():
         return 1
     return int(steps.min())
-
-
-__all__ = [
-    "STEP",
-    "Tiles",
-    "choose_tiles",
-    "clipped",
-    "drawn",
-    "enlarged",
-    "former_jpeg",
-    "inside",
-    "jpeg_grid",
-    "luma_table",
-]
