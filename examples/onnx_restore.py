@@ -15,6 +15,6 @@ kernel = np.outer(line, line)[None, None] / line.sum() ** 2
 small = np.asarray(Image.open(source).convert("RGB"))
 padded = np.pad(small, ((16, 16), (16, 16), (0, 0)), mode="symmetric")  # the network wraps around
 inputs = {"picture": padded.transpose(2, 0, 1)[None] / 255, "kernel": kernel, "sigma": np.full((1, 1, 1, 1), 2 / 255)}
-(restored,) = session.run(None, {name: value.astype(np.float32) for name, value in inputs.items()})
+restored = np.asarray(session.run(None, {name: value.astype(np.float32) for name, value in inputs.items()})[0])
 large = restored[0, :, 16 * scale : -16 * scale, 16 * scale : -16 * scale].transpose(1, 2, 0)
 Image.fromarray((large.clip(0, 1) * 255).round().astype(np.uint8)).save(target)

@@ -258,7 +258,7 @@ def _job(task: Task, model: str) -> Job:
 def _row(task: Task, model: str, status: Any, **more: Any) -> Row:
     recipe = task.settings.recipe(model)
     return Row(
-        task.source, task.target, recipe.scale, recipe.kernel, recipe.noise_level, recipe.model, status, **more
+        task.source, task.target, recipe.scale, recipe.kernel, task.settings.noise_level, recipe.model, status, **more
     )  # fmt: skip
 
 

@@ -174,7 +174,9 @@ def _merge(b: Builder, phases: Term, scale: int) -> Term:
 def _hyper(b: Builder, model: USRNet, sigma: Term, scale: int) -> tuple[list[Term], list[Term]]:
     """α_k and β_k, each N×1×1×1."""
     x = b.join(sigma, sigma * b.number(0.0) + b.number(float(scale)), axis=1)
-    for index, layer in enumerate(model.h.mlp):
+    mlp = model.h.mlp
+    assert isinstance(mlp, nn.Sequential)
+    for index, layer in enumerate(mlp):
         x = _weighted(b, layer, x, f"h.mlp.{index}") if isinstance(layer, nn.Conv2d) else x.op("Relu")
     x = x.op("Softplus") + b.number(1e-6)
     n = model.config.n_iter

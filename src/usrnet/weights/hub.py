@@ -114,7 +114,7 @@ def save_pretrained(model: USRNet, folder: str | os.PathLike[str], **card: Any) 
     ``card``: of ``Shared.generate_model_card``. Raises ``UsrnetError`` when it cannot be written.
     """
     try:
-        Shared(model).save_pretrained(folder, config=asdict(model.config), model_card_kwargs=card)
+        Shared(model).save_pretrained(Path(folder), config=asdict(model.config), model_card_kwargs=card)
     except OSError as error:
         raise UsrnetError(f"cannot write {os.fspath(folder)}: {error.strerror or error}") from error
 
