@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test test-slow test-avx2 test-lowest test-interop check bench clean
+.PHONY: setup demo test test-slow test-avx2 test-lowest test-interop check docs dist bench clean
 
 setup: .venv/installed
 
@@ -42,8 +42,18 @@ check: setup
 	$(BIN)/ruff check .
 	$(BIN)/pyright
 
+# The site, into site/: strict, so that a broken link or a page that is nowhere in the navigation fails.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+
+# The wheel and the sdist, built each in an empty environment, and what the package index would say to them.
+dist: setup
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
+
 bench: setup
 	$(BIN)/python benchmarks/tiles.py
 
 clean:
-	rm -rf .venv .venv-lowest demo
+	rm -rf .venv .venv-lowest demo dist site

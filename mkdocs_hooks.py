@@ -1,0 +1,104 @@
+"""What the pages of the site get when it is built: formulas as MathML, the commands' help, the keys of the config.
+
+MathML needs no script and no font from elsewhere, and the tables say what this version's code says.
+"""
+
+import html
+import re
+from typing import Any, get_args
+
+from latex2mathml.converter import convert
+
+ARITHMATEX = re.compile(r'<(span|div) class="arithmatex">(.*?)</\1>', re.DOTALL)
+WIDTH = 100
+
+
+def on_page_markdown(markdown: str, **_: Any) -> str:
+    """Fill the places ``<!-- commands -->`` and ``<!-- config -->``."""
+    for place, make in (("<!-- commands -->", commands), ("<!-- config -->", config_keys)):
+        if place in markdown:
+            markdown = markdown.replace(place, make())
+    return markdown
+
+
+def on_page_content(content: str, **_: Any) -> str:
+    """Every formula as MathML."""
+
+    def replace(match: re.Match[str]) -> str:
+        display = match[1] == "div"
+        formula = html.unescape(match[2]).strip()[2:-2]  # without \( \) or \[ \]
+        return convert(formula, display="block" if display else "inline")
+
+    return ARITHMATEX.sub(replace, content)
+
+
+def commands() -> str:
+    """The help of every command, as the terminal shows it."""
+    import typer
+    from typer.testing import CliRunner
+
+    from usrnet.cli import app
+
+    def names(command: Any, path: tuple[str, ...]) -> list[tuple[str, ...]]:
+        inner = getattr(command, "commands", {})
+        return [path, *(found for name, one in inner.items() for found in names(one, (*path, name)))]
+
+    parts = []
+    for path in names(typer.main.get_command(app), ()):
+        result = CliRunner().invoke(app, [*path, "--help"], env={"COLUMNS": str(WIDTH), "TERMINAL_WIDTH": str(WIDTH)})
+        if result.exit_code:
+            raise RuntimeError(f"usrnet {' '.join(path)} --help: {result.output}")
+        text = result.output.replace("Usage: root", "Usage: usrnet").strip()
+        parts.append(f"## {' '.join(('usrnet', *path))}\n\n```text\n{text}\n```\n")
+    return "\n".join(parts)
+
+
+def config_keys() -> str:
+    """Every section of the training config with its keys, kinds and defaults."""
+    from pydantic import BaseModel
+
+    from usrnet.train.config import TrainConfig
+
+    parts = []
+    for section, field in TrainConfig.model_fields.items():
+        model = field.annotation
+        if not (isinstance(model, type) and issubclass(model, BaseModel)):
+            continue
+        about = " ".join((model.__doc__ or "").replace("``", "`").split())
+        parts += [f"## [{section}]\n", f"{about}\n", "| key | kind | default |", "| --- | --- | --- |"]
+        for key, entry in model.model_fields.items():
+            default = "**required**" if entry.is_required() else f"`{entry.get_default(call_default_factory=True)!r}`"
+            parts.append(f"| `{key}` | {_cell(_kind(entry.annotation, entry.metadata))} | {_cell(default)} |")
+        parts.append("")
+    return "\n".join(parts)
+
+
+def _kind(annotation: Any, metadata: list[Any]) -> str:
+    """A type in words, with its bounds."""
+    bounds = [f"{sign} {getattr(one, name)}" for one in metadata for name, sign in _SIGNS if hasattr(one, name)]
+    if hasattr(annotation, "__metadata__"):  # Annotated inside of a list or a tuple
+        return _kind(get_args(annotation)[0], _flat(annotation.__metadata__))
+    arguments = get_args(annotation)
+    name = getattr(annotation, "__name__", str(annotation))
+    if arguments and name == "Literal":
+        text = ", ".join(f"`{value!r}`" for value in arguments)
+    elif arguments and name in ("list", "tuple"):
+        text = f"{name} of {', '.join(dict.fromkeys(_kind(one, []) for one in arguments if one is not ...))}"
+    elif arguments:
+        text = " or ".join(_kind(one, []) for one in arguments)
+    else:
+        text = {"NoneType": "none", "str": "text", "int": "whole number", "float": "number", "bool": "true or false"}.get(
+            name, name
+        )
+    return f"{text} {' and '.join(bounds)}".strip()
+
+
+_SIGNS = (("gt", ">"), ("ge", "≥"), ("lt", "<"), ("le", "≤"), ("min_length", "at least"))
+
+
+def _flat(metadata: tuple[Any, ...]) -> list[Any]:
+    return [inner for one in metadata for inner in (getattr(one, "metadata", None) or [one])]
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
