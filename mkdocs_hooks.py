@@ -87,9 +87,13 @@ def _kind(annotation: Any, metadata: list[Any]) -> str:
     elif arguments:
         text = " or ".join(_kind(one, []) for one in arguments)
     else:
-        text = {"NoneType": "none", "str": "text", "int": "whole number", "float": "number", "bool": "true or false"}.get(
-            name, name
-        )
+        text = {
+            "NoneType": "none",
+            "str": "text",
+            "int": "whole number",
+            "float": "number",
+            "bool": "true or false",
+        }.get(name, name)
     return f"{text} {' and '.join(bounds)}".strip()
 
 

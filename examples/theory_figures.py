@@ -33,7 +33,13 @@ def unfolding() -> Figure:
     axes = figure.subplots()
     axes.set(xlim=(0, 15.6), ylim=(-0.2, 4.6))
     axes.set_axis_off()
-    _box(axes, 7.6, 3.6, "H: hyper-parameter module\n$(\\alpha_1..\\alpha_K, \\beta_1..\\beta_K) = H(\\sigma, s)$", width=10.8)
+    _box(
+        axes,
+        7.6,
+        3.6,
+        "H: hyper-parameter module\n$(\\alpha_1..\\alpha_K, \\beta_1..\\beta_K) = H(\\sigma, s)$",
+        width=10.8,
+    )
     for x, name, parameter in (
         (3.0, "D: data step\nno weights", "\\alpha_1"),
         (5.6, "P: prior\nResUNet", "\\beta_1"),
@@ -43,7 +49,15 @@ def unfolding() -> Figure:
         _box(axes, x, 1.2, name)
         _arrow(axes, (x, 3.1), (x, 1.75))
         axes.text(x + 0.1, 2.35, f"${parameter}$", fontsize=10)
-    marks = ((0.55, "y, k, s"), (1.6, "$x_0$"), (4.3, "$z_1$"), (6.9, "$x_1$"), (7.6, "· · ·"), (10.9, "$z_K$"), (14.2, "$x_K$"))
+    marks = (
+        (0.55, "y, k, s"),
+        (1.6, "$x_0$"),
+        (4.3, "$z_1$"),
+        (6.9, "$x_1$"),
+        (7.6, "· · ·"),
+        (10.9, "$z_K$"),
+        (14.2, "$x_K$"),
+    )
     for x, name in marks:
         axes.text(x, 1.42 if name.startswith("$") else 1.2, name, ha="center", va="center", fontsize=10)
     for start, end in ((1.2, 2.0), (4.0, 4.6), (6.6, 7.2), (8.0, 8.6), (10.6, 11.2), (13.2, 14.9)):
@@ -127,7 +141,13 @@ def alignment() -> Figure:
         axes.text(patch * scale + 1.25, 2.9, "(s−1)/2", ha="center", fontsize=8)
     axes.text(-0.2, 2.0, "x", ha="right", va="center", fontsize=10)
     axes.text(-0.2, 0.6, "y", ha="right", va="center", fontsize=10)
-    axes.text(6, -0.35, "kept: the first of four. Its middle is (s−1)/2 = 1.5 pixels left of the patch's.", ha="center", fontsize=8)
+    axes.text(
+        6,
+        -0.35,
+        "kept: the first of four. Its middle is (s−1)/2 = 1.5 pixels left of the patch's.",
+        ha="center",
+        fontsize=8,
+    )
     return figure
 
 
@@ -172,7 +192,10 @@ def digits() -> Figure:
     for axes, (scale, text) in zip(panels, ((1, "gaussian:1.6"), (2, "gaussian:1.6")), strict=True):
         for name, values in zip(("as published", "here"), errors(scale, text), strict=True):
             axes.loglog(ALPHAS, values, marker="o", markersize=3, label=name)
-            print(f"×{scale}, {text}, {name}: {values[0]:.1e} at α = 1e-7, {values[3]:.1e} at 1e-6, {values[-1]:.1e} at 1")
+            print(
+                f"×{scale}, {text}, {name}: {values[0]:.1e} at α = 1e-7, {values[3]:.1e} at 1e-6, "
+                f"{values[-1]:.1e} at 1"
+            )
         axes.axhline(1 / 510, color="0.5", linestyle=":", linewidth=1)
         axes.text(1, 1 / 510 * 1.2, "half a grey level", ha="right", fontsize=7)
         axes.set_title(f"×{scale}, {text}", fontsize=10)
@@ -204,7 +227,9 @@ def schedules(names: list[str]) -> Figure:
             axes.grid(alpha=0.3)
             if index == 0:
                 axes.legend(fontsize=7)
-            ends = "; ".join(f"{label} {pair[index][0]:.2g} to {pair[index][-1]:.2g}" for label, pair in curves.items())
+            ends = "; ".join(
+                f"{label} {pair[index][0]:.2g} to {pair[index][-1]:.2g}" for label, pair in curves.items()
+            )
             print(f"{Path(name).stem}, {'αβ'[index]}, {title}: {ends}")
     for axes in grid[-1]:
         axes.set_xlabel("iteration k", fontsize=8)

@@ -67,7 +67,9 @@ def matlab_shrink(image: np.ndarray, scale: int) -> np.ndarray:
         centre = (np.arange(count)[:, None] + 0.5) * scale - 0.5
         taps = np.arange(-2 * scale - 2, length + 2 * scale + 2)
         t = np.abs(taps - centre) / scale
-        cubic = np.where(t <= 1, 1.5 * t**3 - 2.5 * t**2 + 1, np.where(t < 2, -0.5 * t**3 + 2.5 * t**2 - 4 * t + 2, 0))
+        cubic = np.where(
+            t <= 1, 1.5 * t**3 - 2.5 * t**2 + 1, np.where(t < 2, -0.5 * t**3 + 2.5 * t**2 - 4 * t + 2, 0)
+        )
         cubic /= cubic.sum(axis=1, keepdims=True)
         mirrored = np.where(taps < 0, -1 - taps, np.where(taps >= length, 2 * length - 1 - taps, taps))
         matrix = np.zeros((count, length))

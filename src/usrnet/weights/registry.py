@@ -18,6 +18,8 @@ RELEASE = "https://github.com/cszn/KAIR/releases/download/v1.0/"
 DEFAULT_FILE = Path(__file__).with_name("default.safetensors")
 """The packaged weights. While this file is absent, ``default`` is the weight-free ``tv`` model."""
 
+DEFAULT_LICENCE = "MIT; trained on photos of others: BSDS500 (non-commercial research and education) and Sun-Hays80 (its publisher's terms)"
+
 
 @dataclass(frozen=True, kw_only=True)
 class KnownModel:
@@ -77,7 +79,7 @@ def default_model() -> KnownModel:
     header = read_header(DEFAULT_FILE)
     about = header.pop("__metadata__", {}).get("description", "USRNet trained for this package")
     count = sum(math.prod(entry["shape"]) for entry in header.values())
-    return KnownModel(name="default", summary=f"packaged weights: {about}", parameters=count)
+    return KnownModel(name="default", summary=f"packaged weights: {about}", parameters=count, licence=DEFAULT_LICENCE)
 
 
 def read_header(path: Path) -> dict[str, Any]:
