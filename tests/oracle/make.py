@@ -3,10 +3,10 @@
     python tests/oracle/make.py
 
 writes ``tests/oracle/public.npz`` (inputs and outputs) and needs nothing but this package, SciPy and scikit-image.
-Inputs are synthetic, weights random by seed, so nothing in it belongs to others. The network and the data step are the
-paper's formulas written plainly (``usrnet.model.reference``) in float64; the blur of Table 1 is ``scipy.ndimage``'s,
-the bicubic shrinking MATLAB's rule in matrices, PSNR and SSIM scikit-image's. The border is this package's own, from a
-version that agrees with the published code to 1e-6.
+Inputs are synthetic, weights random by seed, so nothing in it belongs to others. The network and the data step are
+the paper's formulas written plainly (``usrnet.model.reference``) in float64; the blur of Table 1 is that of
+``scipy.ndimage``, the bicubic shrinking MATLAB's rule in matrices, PSNR and SSIM scikit-image's. The border is this
+package's own, from a version that agrees with the published code to 1e-6.
 """
 
 from pathlib import Path
@@ -27,8 +27,8 @@ FILE = Path(__file__).with_name("public.npz")
 def random_model(seed: int = 0) -> USRNet:
     """The tiny network with weights that depend on the seed alone, on every system and with every version.
 
-    ``RandomState`` because its stream is frozen for good. α grows from 1e-5 to 0.3 and β falls from 0.3 to 1e-3, about
-    as in a trained network, so that the digits of the data step are tested where they get lost.
+    ``RandomState`` because its stream is frozen for good. α grows from 1e-5 to 0.3 and β falls from 0.3 to 1e-3,
+    about as in a trained network, so that the digits of the data step are tested where they get lost.
     """
     rng = np.random.RandomState(seed)
     model = USRNet(CONFIGS["usrnet-tiny"])

@@ -18,7 +18,10 @@ RELEASE = "https://github.com/cszn/KAIR/releases/download/v1.0/"
 DEFAULT_FILE = Path(__file__).with_name("default.safetensors")
 """The packaged weights. While this file is absent, ``default`` is the weight-free ``tv`` model."""
 
-DEFAULT_LICENCE = "MIT; trained on photos of others: BSDS500 (non-commercial research and education) and Sun-Hays80 (its publisher's terms)"
+DEFAULT_LICENCE = (
+    "MIT; trained on photos of others: BSDS500 (non-commercial research and education) and Sun-Hays80 "
+    "(its publisher's terms)"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
