@@ -10,6 +10,7 @@ from typing import Any, get_args
 from latex2mathml.converter import convert
 
 ARITHMATEX = re.compile(r'<(span|div) class="arithmatex">(.*?)</\1>', re.DOTALL)
+ROLE = re.compile(r":(?:class|data|func|meth|mod):(?=<code>|<a |<autoref)")  # in docstrings, before a name
 WIDTH = 100
 
 
@@ -22,14 +23,14 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 
 def on_page_content(content: str, **_: Any) -> str:
-    """Every formula as MathML."""
+    """Every formula as MathML; names of docstrings without their roles."""
 
     def replace(match: re.Match[str]) -> str:
         display = match[1] == "div"
         formula = html.unescape(match[2]).strip()[2:-2]  # without \( \) or \[ \]
         return convert(formula, display="block" if display else "inline")
 
-    return ARITHMATEX.sub(replace, content)
+    return ROLE.sub("", ARITHMATEX.sub(replace, content))
 
 
 def commands() -> str:

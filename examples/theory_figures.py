@@ -5,22 +5,20 @@ python examples/theory_figures.py OUT_DIR [--model NAME|FILE ...]
 
 import argparse
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch, Rectangle
-from torch import Tensor
 
 import usrnet
 from usrnet import io, kernels
 from usrnet.degradation import Degradation, fold, otf
 from usrnet.figures import drawing
 from usrnet.figures.unfolding import schedule
-from usrnet.model import Unfolding, USRNet, data_step
-from usrnet.model.reference import published_form
+from usrnet.model import Unfolding, data_step
+from usrnet.model.reference import PublishedDataStep
 
 PHOTO = Path(usrnet.__file__).parent / "data" / "astronaut.png"
 ALPHAS = np.logspace(-7, 0, 22)
@@ -151,21 +149,6 @@ def alignment() -> Figure:
     return figure
 
 
-class _OneDataStep:
-    """A model whose only iteration is one data step: no prior, the α that is given."""
-
-    def __init__(self, alpha: float) -> None:
-        self.alpha = alpha
-
-    def h(self, sigma: Tensor, scale: int) -> tuple[Tensor, Tensor]:
-        alpha = torch.full_like(sigma, self.alpha)[None]
-        return alpha, alpha
-
-    @staticmethod
-    def p(z: Tensor, beta: Tensor) -> Tensor:
-        return z
-
-
 def errors(scale: int, text: str) -> tuple[np.ndarray, np.ndarray]:
     """The largest error of one data step in float32 over α: the paper's form, and ours; against ours in float64."""
     side = 128 // scale * scale // 8 * 8
@@ -177,9 +160,9 @@ def errors(scale: int, text: str) -> tuple[np.ndarray, np.ndarray]:
     published, ours = [], []
     for alpha in ALPHAS:
         exact = data_step(start, y, kernel, torch.full((1, 1, 1, 1), alpha, dtype=torch.float64), scale)
-        one, level = cast(USRNet, _OneDataStep(alpha)), torch.zeros(1, 1, 1, 1)
-        theirs = published_form(one, y.float(), kernel.float(), scale, level)
-        mine = data_step(start.float(), y.float(), kernel.float(), torch.full((1, 1, 1, 1), alpha), scale)
+        rounded, weight = (y.float(), kernel.float()), torch.full((1, 1, 1, 1), alpha)
+        theirs = PublishedDataStep(*rounded, scale)(start.float(), weight)
+        mine = data_step(start.float(), *rounded, weight, scale)
         published.append(float((theirs.double() - exact).abs().max()))
         ours.append(float((mine.double() - exact).abs().max()))
     return np.array(published), np.array(ours)

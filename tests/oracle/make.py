@@ -10,16 +10,13 @@ package's own, from a version that agrees with the published code to 1e-6.
 """
 
 from pathlib import Path
-from types import SimpleNamespace
-from typing import cast
 
 import numpy as np
 import torch
 from scipy.ndimage import convolve, gaussian_filter
-from torch import Tensor
 
 from usrnet.model import CONFIGS, USRNet
-from usrnet.model.reference import published_form
+from usrnet.model.reference import PublishedDataStep, published_form
 
 FILE = Path(__file__).with_name("public.npz")
 
@@ -43,12 +40,6 @@ def random_model(seed: int = 0) -> USRNet:
     state[last.replace("bias", "weight")] *= 0.1
     model.load_state_dict(state)
     return model.eval()
-
-
-def one_data_step(y: Tensor, kernel: Tensor, scale: int, alpha: Tensor) -> Tensor:
-    """The paper's data step from the nearest-neighbour upsampling of ``y``."""
-    alone = SimpleNamespace(h=lambda sigma, scale: (alpha[None], alpha[None]), p=lambda z, beta: z)
-    return published_form(cast(USRNet, alone), y, kernel, scale, alpha)
 
 
 def picture(rng: np.random.RandomState, height: int, width: int) -> np.ndarray:
@@ -99,7 +90,8 @@ def make() -> dict[str, np.ndarray]:
         y, k = torch.from_numpy(lr), torch.from_numpy(kernel)
         with torch.inference_mode():
             out = published_form(model, y, k, scale, torch.from_numpy(sigma))
-            z = one_data_step(y, k, scale, torch.from_numpy(alpha))
+            start = torch.nn.functional.interpolate(y, scale_factor=scale, mode="nearest")
+            z = PublishedDataStep(y, k, scale)(start, torch.from_numpy(alpha))
         name = f"s{scale}"
         arrays |= {f"{name}_lr": lr, f"{name}_kernel": kernel, f"{name}_sigma": sigma, f"{name}_alpha": alpha}
         arrays |= {f"{name}_out": out.numpy().astype(np.float32), f"{name}_z": z.numpy().astype(np.float32)}
