@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test test-slow test-avx2 test-lowest test-interop check docs dist bench clean
+.PHONY: setup demo test test-slow test-avx2 test-lowest test-interop check docs dist tour bench clean
 
 setup: .venv/installed
 
@@ -51,6 +51,11 @@ dist: setup
 	rm -rf dist
 	$(BIN)/python -m build
 	$(BIN)/twine check --strict dist/*
+
+# The notebook from its script, executed.
+tour: setup
+	$(BIN)/jupytext --to ipynb examples/tour.py
+	$(BIN)/jupyter-execute --inplace examples/tour.ipynb
 
 bench: setup
 	$(BIN)/python benchmarks/tiles.py

@@ -1,10 +1,12 @@
-"""What the pages of the site get when it is built: formulas as MathML, the commands' help, the keys of the config.
+"""What the pages of the site get when it is built: formulas as MathML, the commands' help, config keys, the tour.
 
 MathML needs no script and no font from elsewhere, and the tables say what this version's code says.
 """
 
 import html
+import json
 import re
+from pathlib import Path
 from typing import Any, get_args
 
 from latex2mathml.converter import convert
@@ -15,8 +17,8 @@ WIDTH = 100
 
 
 def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Fill the places ``<!-- commands -->`` and ``<!-- config -->``."""
-    for place, make in (("<!-- commands -->", commands), ("<!-- config -->", config_keys)):
+    """Fill the places ``<!-- commands -->``, ``<!-- config -->`` and ``<!-- tour -->``."""
+    for place, make in (("<!-- commands -->", commands), ("<!-- config -->", config_keys), ("<!-- tour -->", tour)):
         if place in markdown:
             markdown = markdown.replace(place, make())
     return markdown
@@ -52,6 +54,26 @@ def commands() -> str:
         text = result.output.replace("Usage: root", "Usage: usrnet").strip()
         parts.append(f"## {' '.join(('usrnet', *path))}\n\n```text\n{text}\n```\n")
     return "\n".join(parts)
+
+
+def tour() -> str:
+    """The executed notebook as Markdown, its pictures inside."""
+    cells = json.loads((Path(__file__).parent / "examples" / "tour.ipynb").read_text("utf-8"))["cells"]
+    parts = []
+    for cell in cells[1:]:  # the first has the title, which the page has itself
+        source = "".join(cell["source"])
+        if cell["cell_type"] == "markdown":
+            parts.append(source)
+            continue
+        parts.append(f"```python\n{source}\n```")
+        for output in cell["outputs"]:
+            data = output.get("data", {})
+            if "image/png" in data:
+                encoded = "".join(data["image/png"]).replace("\n", "")
+                parts.append(f'<img alt="what the cell shows" src="data:image/png;base64,{encoded}">')
+            elif text := "".join(output.get("text", data.get("text/plain", []))):
+                parts.append(f"```text\n{text.rstrip()}\n```")
+    return "\n\n".join(parts)
 
 
 def config_keys() -> str:

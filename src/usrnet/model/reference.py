@@ -11,7 +11,7 @@ from usrnet.model.usrnet import USRNet
 
 
 class PublishedDataStep:
-    """Eq. 7 of the paper, ``z = F⁻¹((d − F(k)* ⊙ ((F(k) d)⇓s / (|F(k)|²⇓s + α))) / α)``; arguments as ``DataStep``."""
+    """``z = F⁻¹((d − F(k)* ⊙ ((F(k) d)⇓s / (|F(k)|²⇓s + α))) / α)``, eq. 7; arguments as those of ``DataStep``."""
 
     def __init__(self, y: Tensor, kernel: Tensor, scale: int) -> None:
         self.scale = scale
