@@ -11,8 +11,9 @@
 # %% [markdown]
 # # A tour
 #
-# From a sharp image to a blurred, small and noisy one and back, and inside the network. Everything runs on a processor in
-# under a minute. The script `examples/tour.py` and the notebook `examples/tour.ipynb` are the same.
+# From a sharp image to a blurred, small and noisy one and back, and inside the network. Everything runs
+# on a processor in under a minute. The script `examples/tour.py` and the notebook `examples/tour.ipynb`
+# are the same.
 
 # %%
 from pathlib import Path
@@ -47,8 +48,9 @@ side_by_side(sharp)
 # %% [markdown]
 # ## Degrade
 #
-# The model is $y = (x \otimes k)\downarrow_s + n$: blur with the kernel $k$, keep every $s$-th pixel, add noise. Here a camera
-# shake, $s = 2$, and noise of 2.55 grey levels. The kernel is drawn beside the result.
+# The model is $y = (x \otimes k)\downarrow_s + n$: blur with the kernel $k$, keep every $s$-th pixel, add
+# noise. Here a camera shake, $s = 2$, and noise of 2.55 grey levels. The kernel is drawn beside the
+# result.
 
 # %%
 shake = kernels.parse("motion:3", scale=2)
@@ -58,8 +60,8 @@ side_by_side(sharp, small, draw_kernel(shake))
 # %% [markdown]
 # ## Restore
 #
-# With the kernel and the noise level that are true. PSNR is measured 16 pixels inside of the border, because what was
-# beyond it is not known.
+# With the kernel and the noise level that are true. PSNR is measured 16 pixels inside of the border,
+# because what was beyond it is not known.
 
 # %%
 restorer = usrnet.Restorer("default", precision="fp32")
@@ -72,7 +74,7 @@ side_by_side(enlarged, restored, sharp)
 # %% [markdown]
 # ## With a wrong kernel
 #
-# Half as blurred as it was, and twice: the first is soft, the second rings. A wrong noise level is less harmful.
+# With half of the width the result stays soft, with half as much again it rings.
 
 # %%
 blurred = usrnet.degrade(sharp, "gaussian:1.6", scale=1, noise_level=2.55, seed=0)
@@ -85,8 +87,9 @@ side_by_side(blurred, *results)
 # %% [markdown]
 # ## Inside
 #
-# Each iteration has a data step, which makes $z_k$ and knows the kernel, and a prior step, which makes $x_k$ and has
-# the weights. How much either of them does is chosen by a third module from the noise level and the scale factor alone.
+# Each iteration has a data step, which makes $z_k$ and knows the kernel, and a prior step, which makes
+# $x_k$ and has the weights. How much either of them does is chosen by a third module from the noise level
+# and the scale factor alone.
 
 # %%
 model = usrnet.load("default")
@@ -113,8 +116,8 @@ Image.fromarray(np.concatenate([np.asarray(row) for row in rows]))
 #
 # ## The data step by hand
 #
-# It minimises $\|y - Az\|^2 + \alpha\|z - x\|^2$, so half of its gradient, $A^{\top}(Az - y) + \alpha(z - x)$, is zero.
-# $A$ and its adjoint are `Degradation`. In float64:
+# It minimises $\|y - Az\|^2 + \alpha\|z - x\|^2$, so half of its gradient, $A^{\top}(Az - y) + \alpha(z -
+# x)$, is zero. $A$ and its adjoint are `Degradation`. In float64:
 
 # %%
 y64, k64, alpha64 = y.double(), k.double(), torch.full((1, 1, 1, 1), 1e-5, dtype=torch.float64)
