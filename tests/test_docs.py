@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 FENCED = re.compile(r"^( *)```(\w*)\n(.*?)^\1```", re.DOTALL | re.MULTILINE)
-RUN = ("docs/index.md", "docs/models.md", "docs/which.md")  # others need a server, an extra or the network: compiled
+RUN = ("docs/index.md", "docs/models.md")  # others need a server, an extra or the network: compiled
 
 
 def blocks(page: str, *languages: str) -> list[str]:
