@@ -14,7 +14,7 @@ def cells_of_the_script() -> list[tuple[str, str]]:
     """Kind and text of every cell of the percent script."""
     body = (EXAMPLES / "tour.py").read_text("utf-8").split("# ---\n", 2)[2]
     found = []
-    for head, text in re.findall(r"^# %%(.*)\n(.*?)(?=^# %%|\Z)", body, re.DOTALL | re.MULTILINE):
+    for head, text in re.findall(r"^# %%([^\n]*)\n(.*?)(?=^# %%|\Z)", body, re.DOTALL | re.MULTILINE):
         markdown = "[markdown]" in head
         found.append(
             ("markdown" if markdown else "code", re.sub(r"^# ?", "", text, flags=re.M) if markdown else text)
