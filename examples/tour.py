@@ -48,7 +48,7 @@ side_by_side(sharp)
 # %% [markdown]
 # ## Degrade
 #
-# The model is $y = (x \otimes k)\downarrow_s + n$: blur with the kernel $k$, keep every $s$-th pixel, add
+# The model is $y = (x \otimes k){\downarrow}_s + n$: blur with the kernel $k$, keep every $s$-th pixel, add
 # noise. Here a camera shake, $s = 2$, and noise of 2.55 grey levels. The kernel is drawn beside the
 # result.
 

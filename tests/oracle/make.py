@@ -34,8 +34,8 @@ def random_model(seed: int = 0) -> USRNet:
         fan_in = max(1, value[0].numel())
         numbers = rng.standard_normal(tuple(value.shape)) * (0.6 / np.sqrt(fan_in))
         state[name] = torch.from_numpy(numbers).to(value.dtype)
-    last = f"h.mlp.{len(model.h.mlp) - 1}.bias"
-    wanted = np.concatenate([np.geomspace(1e-5, 0.3, model.h.n_iter), np.geomspace(0.3, 1e-3, model.h.n_iter)])
+    last, count = "h.mlp.4.bias", model.config.n_iter
+    wanted = np.concatenate([np.geomspace(1e-5, 0.3, count), np.geomspace(0.3, 1e-3, count)])
     state[last] = torch.from_numpy(np.log(np.expm1(wanted))).float()
     state[last.replace("bias", "weight")] *= 0.1
     model.load_state_dict(state)
