@@ -25,7 +25,7 @@ def test_gallery(tmp_path):
     assert names == {f"gallery_{name}.jpg" for name in ("scales", "deblurring", "border", "large_kernel")}
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/kernels.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/kernels.md", "docs/instruments.md", "docs/phones.md"])
 @pytest.mark.filterwarnings("ignore::usrnet.errors.UsrnetWarning")
 def test_the_python_on_a_page_runs(page, tmp_path, monkeypatch, shared, photo):
     import numpy as np

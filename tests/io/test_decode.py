@@ -14,7 +14,7 @@ from PIL import Image, ImageCms, ImageOps
 
 from usrnet import io as pictures
 from usrnet.errors import PictureError, UsrnetError, UsrnetWarning
-from usrnet.io import Picture, encode, read, write
+from usrnet.io import Metadata, Picture, encode, read, write
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 SHAPES = {"grey": (7, 9), "grey and alpha": (7, 9, 2), "colour": (7, 9, 3), "colour and alpha": (7, 9, 4)}
@@ -48,7 +48,7 @@ def png(
 def test_lossless_formats_keep_every_pixel(tmp_path, layout, suffix, dtype):
     pixels = random(SHAPES[layout], dtype)
     path = tmp_path / f"p{suffix}"
-    write(path, Picture(pixels, SRGB))
+    write(path, Picture(pixels, Metadata(icc_profile=SRGB)))
     back = read(path)
     assert back.pixels.dtype == dtype
     assert np.array_equal(back.pixels, pixels)
@@ -64,7 +64,7 @@ def test_bmp(tmp_path, layout):
 
 @pytest.mark.parametrize("suffix", [".jpg", ".webp"])
 def test_lossy_formats_are_close(tmp_path, photo, suffix):
-    write(tmp_path / f"p{suffix}", Picture(photo, SRGB))
+    write(tmp_path / f"p{suffix}", Picture(photo, Metadata(icc_profile=SRGB)))
     back = read(tmp_path / f"p{suffix}")
     assert np.abs(back.pixels.astype(int) - photo).mean() < 3
     assert back.icc_profile == SRGB
@@ -147,6 +147,7 @@ def test_palettes_and_bits(tmp_path, photo):
     assert set(np.unique(bits)) == {0, 255}
 
 
+@pytest.mark.filterwarnings("ignore:.*four inks without a profile")
 def test_inks_become_rgb(tmp_path, photo):
     colour = Image.fromarray(photo[:40, :60])
     for name, mode in (("c.jpg", "CMYK"), ("y.jpg", "YCbCr"), ("l.tif", "LAB"), ("c.tif", "CMYK")):
@@ -171,7 +172,7 @@ def test_pil_images(mode):
         else Image.new("RGB", (9, 7), "teal").convert(mode)
     )
     source = pictures.from_any(image)
-    answer = pictures.to_any(source.pixels, like=image)
+    answer = pictures.to_any(source.pixels, given=source)
     assert isinstance(answer, Image.Image)
     assert answer.size == (9, 7)
     assert answer.mode == {"P": "RGB", "1": "L", "CMYK": "RGB"}.get(mode, mode)
@@ -181,8 +182,8 @@ def test_pil_images(mode):
     ("bad", "text"),
     [
         ("a.png", "PIL image or a NumPy array"), (np.zeros((2, 2, 5)), "not \\(2, 2, 5\\)"),
-        (np.zeros((0, 3)), "not \\(0, 3\\)"), (np.zeros((2, 2), np.int64), "not int64"),
-        (np.full((2, 2), np.nan), "not finite"), (np.full((2, 2), 200.0), "range from 0 to 1"),
+        (np.zeros((0, 3)), "not \\(0, 3\\)"), (np.zeros((2, 2), complex), "not complex128"),
+        (np.full((2, 2), np.nan), "not finite"),
     ],
 )  # fmt: skip
 def test_what_is_no_picture(bad, text):
@@ -210,15 +211,12 @@ def damaged_files(folder: Path) -> dict[str, Path]:
     (folder / "text.png").write_text("This is not a picture.")
     (folder / "header.tif").write_bytes(b"II*\0")
     (folder / "folder.png").mkdir()
-    for value, name in ((np.nan, "nan.tif"), (np.inf, "inf.tif"), (300.0, "range.tif")):
+    for value, name in ((np.nan, "nan.tif"), (np.inf, "inf.tif")):
         tifffile.imwrite(folder / name, np.full((8, 8), value, np.float32))
-    tifffile.imwrite(folder / "int32.tif", np.zeros((8, 8), np.int32))
-    tifffile.imwrite(
-        folder / "many.tif", np.zeros((8, 8, 7), np.uint16), photometric="minisblack", planarconfig="contig"
-    )
+    tifffile.imwrite(folder / "complex.tif", np.zeros((8, 8), np.complex64))
     names = (
         "truncated16.tif", "truncated16.png", "empty.png", "text.png", "header.tif", "folder.png", "nan.tif",
-        "inf.tif", "range.tif", "int32.tif", "many.tif", "missing.png",
+        "inf.tif", "complex.tif", "missing.png",
     )  # fmt: skip
     return files | {name: folder / name for name in names}
 
@@ -251,7 +249,7 @@ def test_bombs_are_refused_before_they_are_decoded(tmp_path):
 def test_of_many_frames_the_first_is_read_with_a_note(tmp_path, suffix):
     frames = [Image.new("RGB", (9, 7), colour) for colour in ("red", "blue", "green")]
     frames[0].save(tmp_path / f"a{suffix}", save_all=True, append_images=frames[1:], duration=100, lossless=True)
-    with pytest.warns(UsrnetWarning, match="3 frames, only the first"):
+    with pytest.warns(UsrnetWarning, match="3 (frames|pages), only the first"):
         pixels = read(tmp_path / f"a{suffix}").pixels
     assert pixels[3, 3, :3].tolist() == [255, 0, 0]
 

@@ -1,13 +1,19 @@
-from itertools import pairwise
+"""One reader, one set of rules: what a TIFF's tags say about its samples, by rows and as a whole."""
 
+import struct
+from itertools import pairwise
+from pathlib import Path
+
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
+from PIL import Image, ImageCms
 
 from usrnet import io
 from usrnet.errors import PictureError, UsrnetWarning
-from usrnet.io import tiff
-from usrnet.restoration import Restorer, files, observe, restore_file
+from usrnet.io import Metadata, tiff
+from usrnet.io.metadata import PixelSize, read_exif
 
 
 def pixels(shape: tuple[int, ...], dtype: str) -> np.ndarray:
@@ -16,7 +22,8 @@ def pixels(shape: tuple[int, ...], dtype: str) -> np.ndarray:
     y, x = np.mgrid[: shape[0], : shape[1]] / 9
     values = (2 + np.sin(y) + np.cos(x + y / 3)) / 4
     values = values.reshape(*values.shape, *[1] * (len(shape) - 2)) * rng.uniform(0.6, 1, shape)
-    return values.astype(dtype) if dtype == "float32" else (values * np.iinfo(dtype).max).astype(dtype)
+    kind = np.dtype(dtype)
+    return values.astype(kind) if kind.kind == "f" else (values * np.iinfo(kind).max).astype(kind)
 
 
 KINDS = {
@@ -27,18 +34,28 @@ KINDS = {
     "big-endian": {"byteorder": ">"},
     "big-endian tiles": {"byteorder": ">", "tile": (16, 16), "compression": "zlib"},
     "predictor": {"compression": "zlib", "predictor": True, "rowsperstrip": 5},
+    "lzw": {"compression": "lzw", "rowsperstrip": 5},
+    "lzw with predictor": {"compression": "lzw", "predictor": True, "tile": (16, 16)},
+    "zstd": {"compression": "zstd", "rowsperstrip": 9},
+    "bigtiff": {"bigtiff": True, "rowsperstrip": 11},
+    "planar": {"planarconfig": "separate"},
+    "planar tiles": {"planarconfig": "separate", "tile": (16, 16), "compression": "zlib", "byteorder": ">"},
 }
 
 
 def save(path, array, **options):
-    order = options.pop("byteorder", None)
+    order, big = options.pop("byteorder", None), options.pop("bigtiff", False)
     colour = array.ndim == 3 and array.shape[2] >= 3
     extra = ["unassalpha"] if array.ndim == 3 and array.shape[2] in (2, 4) else None
-    with tifffile.TiffWriter(path, byteorder=order) as writer:
+    options.setdefault("planarconfig", "contig" if array.ndim == 3 else None)
+    if array.ndim == 2:
+        options["planarconfig"] = None
+    if options["planarconfig"] == "separate":
+        array = np.ascontiguousarray(np.moveaxis(array, -1, 0))
+    with tifffile.TiffWriter(path, byteorder=order, bigtiff=big) as writer:
         writer.write(
-            array, photometric="rgb" if colour else "minisblack", extrasamples=extra, metadata=None,
-            planarconfig="contig" if array.ndim == 3 else None, **options,
-        )  # fmt: skip
+            array, photometric="rgb" if colour else "minisblack", extrasamples=extra, metadata=None, **options
+        )
     return path
 
 
@@ -46,15 +63,302 @@ def save(path, array, **options):
 @pytest.mark.parametrize("channels", [(), (2,), (3,), (4,)])
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 def test_rows_of_every_kind(tmp_path, kind, channels, dtype):
-    if dtype == "float32" and kind == "predictor":
-        pytest.skip("tifffile cannot write it without imagecodecs")
     array = pixels((53, 45, *channels), dtype)
-    with tiff.TiffRows(save(tmp_path / "a.tif", array, **KINDS[kind])) as rows:
-        assert (rows.shape, rows.dtype, rows.pages) == (array.shape, array.dtype, 1)
+    with tiff.TiffFile(save(tmp_path / "a.tif", array, **KINDS[kind])) as file:
+        rows = file.rows()
+        assert (rows.shape, rows.dtype, rows.by_rows) == (array.shape, array.dtype, True)
         for start, stop in ((0, 53), (0, 1), (52, 53), (6, 8), (13, 40), (50, 99)):
             part = rows[start:stop]
             assert part.dtype == array.dtype
             np.testing.assert_array_equal(part, array[start:stop])
+
+
+@pytest.mark.parametrize("dtype", ["int8", "int16", "int32", "uint32", "uint64", "float16", "float64"])
+def test_types_of_instruments_are_kept(tmp_path, dtype):
+    array = pixels((20, 30), dtype)
+    array[3, 4] = -array[3, 4] if np.dtype(dtype).kind != "u" else 0
+    tifffile.imwrite(tmp_path / "a.tif", array)
+    picture = io.read_whole(tmp_path / "a.tif")
+    assert picture.pixels.dtype == array.dtype
+    assert np.array_equal(picture.pixels, array)
+    io.write(tmp_path / "b.tif", picture)
+    assert np.array_equal(tifffile.imread(tmp_path / "b.tif"), array)
+
+
+@pytest.mark.parametrize("bits", [2, 4, 10, 12, 14, 24])
+def test_depths_between_fill_the_next_type(tmp_path, bits):
+    values = (np.arange(40).reshape(5, 8) * (2**bits - 1) // 39).astype(np.uint32 if bits > 16 else np.uint16)
+    values = values.astype(np.uint8) if bits < 8 else values
+    if bits == 24:
+        packed = values.astype("<u4").view(np.uint8).reshape(-1, 4)[:, :3].tobytes()
+    else:
+        packed = b"".join(imagecodecs.packints_encode(row, bits) for row in values)
+    path = raw_tiff(tmp_path / "a.tif", 8, 5, bits, packed)
+    if bits == 24:
+        picture = io.read_whole(path)
+        assert picture.levels == io.Levels(0, 2**24 - 1)
+        assert np.array_equal(picture.pixels, values)
+        return
+    with pytest.warns(UsrnetWarning, match=f"{bits} bits per sample become"):
+        picture = io.read_whole(path)
+    full = 255 if bits < 8 else 65535
+    assert picture.pixels.max() == full
+    assert np.abs(picture.pixels - values * (full / (2**bits - 1))).max() <= 0.5
+
+
+def raw_tiff(path: Path, width: int, height: int, bits: int, data: bytes, *tags: tuple[int, int, int, int]) -> Path:
+    """A TIFF of one strip written by hand; ``tags``: number, type, count, value."""
+    entries = {
+        256: (3, 1, width), 257: (3, 1, height), 258: (3, 1, bits), 259: (3, 1, 1), 262: (3, 1, 1), 277: (3, 1, 1),
+        278: (3, 1, height), 279: (4, 1, len(data)),
+    }  # fmt: skip
+    entries |= {number: (kind, count, value) for number, kind, count, value in tags}
+    entries[273] = (4, 1, 8 + 2 + 12 * (len(entries) + 1) + 4)
+    body = b"".join(struct.pack("<HHII", number, *entries[number]) for number in sorted(entries))
+    path.write_bytes(b"II*\0\x08\0\0\0" + struct.pack("<H", len(entries)) + body + bytes(4) + data)
+    return path
+
+
+def test_bilevel(tmp_path):
+    bits = pixels((20, 30), "uint8") > 128
+    tifffile.imwrite(tmp_path / "a.tif", bits, photometric="minisblack")
+    assert np.array_equal(io.read_whole(tmp_path / "a.tif").pixels, bits * np.uint8(255))
+    Image.fromarray(bits).save(tmp_path / "b.tif", compression="group4")
+    assert np.array_equal(io.read_whole(tmp_path / "b.tif").pixels, bits * np.uint8(255))
+
+
+# Orientation
+
+
+@pytest.mark.parametrize("compression", ["raw", "tiff_adobe_deflate", "tiff_lzw", "packbits", "jpeg"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_turned_once(tmp_path, photo, orientation, compression):
+    path = tmp_path / "a.tif"
+    Image.fromarray(photo[:40, :60]).save(path, tiffinfo={274: orientation}, compression=compression)
+    with Image.open(path) as image:
+        turned = np.asarray(image)  # Pillow turns TIFFs itself
+    assert turned.shape[:2] == ((60, 40) if orientation > 4 else (40, 60))
+    assert np.abs(io.read_whole(path).pixels.astype(int) - turned).max() <= (3 if compression == "jpeg" else 0)
+
+
+def test_a_turned_picture_of_16_bits_in_planes(tmp_path):
+    array = pixels((20, 30, 3), "uint16")
+    tifffile.imwrite(
+        tmp_path / "a.tif", np.moveaxis(array, -1, 0), photometric="rgb", planarconfig="separate",
+        extratags=[(274, "H", 1, 8, True)],
+    )  # fmt: skip
+    assert np.array_equal(io.read_whole(tmp_path / "a.tif").pixels, np.rot90(array))
+
+
+# Colours
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_white_is_zero(tmp_path, dtype):
+    array = pixels((20, 30), dtype)
+    top = np.iinfo(dtype).max
+    for compression, tile in ((None, None), ("lzw", None), (None, (16, 16))):
+        tifffile.imwrite(
+            tmp_path / "a.tif", top - array, photometric="miniswhite", compression=compression, tile=tile
+        )
+        assert np.array_equal(io.read_whole(tmp_path / "a.tif").pixels, array)
+    tifffile.imwrite(tmp_path / "d.tif", array.astype(np.float32), photometric="miniswhite")
+    with pytest.raises(PictureError, match="white is its lowest value"):
+        io.read_whole(tmp_path / "d.tif")
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_inks(tmp_path, dtype):
+    scene = pixels((20, 30, 3), "float32") * 0.98
+    black = 1 - scene.max(-1, keepdims=True)
+    inks = np.dstack([(1 - scene - black) / (1 - black), black])
+    top = np.iinfo(dtype).max
+    tifffile.imwrite(tmp_path / "a.tif", (inks * top).round().astype(dtype), photometric="separated")
+    with pytest.warns(UsrnetWarning, match="four inks without a profile"):
+        picture = io.read_whole(tmp_path / "a.tif")
+    assert picture.pixels.dtype == dtype
+    assert np.abs(picture.pixels / top - scene).max() < 2.5 / 255
+    spots = np.dstack([inks, inks[..., :1]])
+    tifffile.imwrite(
+        tmp_path / "b.tif", (spots * top).astype(dtype), photometric="separated", extratags=[(332, "H", 1, 2, True)]
+    )
+    with pytest.raises(PictureError, match="inks are not cyan"):
+        io.read_whole(tmp_path / "b.tif")
+
+
+@pytest.mark.parametrize("photometric", ["cielab", "icclab"])
+@pytest.mark.parametrize("dtype", ["u1", "u2"])
+def test_lab(tmp_path, photo, photometric, dtype):
+    srgb, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+    made = ImageCms.profileToProfile(Image.fromarray(photo[:40, :60]), srgb, lab, outputMode="LAB")
+    codes = np.asarray(made).astype(np.int64)
+    ab = codes[..., 1:] - 256 * (codes[..., 1:] > 127)
+    unit = 1 if dtype == "u1" else 256
+    lightness = codes[..., :1] * (257 if (dtype, photometric) == ("u2", "cielab") else unit)
+    stored = np.concatenate([lightness, ab * unit + (128 * unit if photometric == "icclab" else 0)], axis=-1)
+    tifffile.imwrite(tmp_path / "a.tif", (stored % (256 * unit)).astype(f"<{dtype}"), photometric=photometric)
+    picture = io.read_whole(tmp_path / "a.tif")
+    assert picture.pixels.dtype == np.dtype(dtype)
+    assert np.abs(picture.pixels / np.iinfo(dtype).max - photo[:40, :60] / 255).mean() < 0.01
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16"])
+def test_luminance_and_chrominance(tmp_path, photo, dtype):
+    top = np.iinfo(dtype).max
+    values = np.asarray(Image.fromarray(photo[:40, :60]).convert("YCbCr"))
+    stored = values if dtype == "uint8" else values.astype(np.uint16) * 257
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        writer.write(stored, photometric="ycbcr", subsampling=(1, 1), metadata=None)
+    picture = io.read_whole(tmp_path / "a.tif")
+    assert picture.pixels.dtype == dtype
+    assert np.abs(picture.pixels / top - photo[:40, :60] / 255).max() < 0.02
+
+
+def test_jpeg_inside(tmp_path, photo):
+    tifffile.imwrite(tmp_path / "a.tif", photo[:64, :64], photometric="rgb", compression="jpeg", tile=(32, 32))
+    assert np.abs(io.read_whole(tmp_path / "a.tif").pixels.astype(int) - photo[:64, :64]).mean() < 3
+
+
+def test_palettes(tmp_path, photo):
+    palette = Image.fromarray(photo[:40, :60]).quantize(16)
+    palette.save(tmp_path / "a.tif")
+    assert np.array_equal(io.read_whole(tmp_path / "a.tif").pixels, np.asarray(palette.convert("RGB")))
+
+
+# Alpha and bands
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_only_what_is_said_to_be_alpha_is_alpha(tmp_path, dtype):
+    array = pixels((20, 30, 4), dtype)
+    for kind, extra in (("unspecified", 1), ("unassalpha", 0)):
+        tifffile.imwrite(tmp_path / "a.tif", array, photometric="rgb", extrasamples=[kind])
+        picture = io.read_whole(tmp_path / "a.tif")
+        assert picture.extra == extra
+        assert np.array_equal(picture.pixels, array)
+        io.write(tmp_path / "b.tif", picture)
+        with tifffile.TiffFile(tmp_path / "b.tif") as file:
+            assert [int(kind) for kind in file.pages.first.extrasamples] == [0 if extra else 2]
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
+def test_premultiplied_colours_are_undone(tmp_path, dtype):
+    top = 1.0 if dtype == "float32" else np.iinfo(dtype).max
+    colour, alpha = pixels((20, 30, 3), "float64"), pixels((20, 30, 1), "float64")
+    alpha[:5] = 0
+    stored = np.dstack([colour * alpha, alpha]) * top
+    stored = stored.astype(dtype) if dtype == "float32" else stored.round().astype(dtype)
+    tifffile.imwrite(tmp_path / "a.tif", stored, photometric="rgb", extrasamples=["assocalpha"])
+    picture = io.read_whole(tmp_path / "a.tif")
+    assert np.abs(picture.pixels[5:, :, :3] / top - colour[5:]).max() < 0.02
+    assert picture.pixels[:5].max() == 0
+
+
+def test_alpha_behind_another_band_comes_first(tmp_path):
+    array = pixels((20, 30, 5), "uint16")
+    tifffile.imwrite(tmp_path / "a.tif", array, photometric="rgb", extrasamples=["unspecified", "unassalpha"])
+    picture = io.read_whole(tmp_path / "a.tif")
+    assert picture.extra == 1
+    assert np.array_equal(picture.pixels, array[..., [0, 1, 2, 4, 3]])
+
+
+def test_grey_bands(tmp_path):
+    for dtype in ("uint8", "uint16"):
+        array = pixels((20, 30, 3), dtype)
+        tifffile.imwrite(tmp_path / "a.tif", array, photometric="minisblack", planarconfig="contig")
+        picture = io.read_whole(tmp_path / "a.tif")
+        assert picture.extra == 2
+        assert np.array_equal(picture.pixels, array)
+        with pytest.warns(UsrnetWarning, match="three bands, written as red, green and blue"):
+            io.write(tmp_path / "b.png", picture)
+        assert np.array_equal(io.read(tmp_path / "b.png").pixels, array)
+    array = pixels((20, 30, 7), "uint16")
+    tifffile.imwrite(tmp_path / "c.tif", array, photometric="minisblack", planarconfig="contig")
+    picture = io.read_whole(tmp_path / "c.tif")
+    assert picture.extra == 6
+    with pytest.warns(UsrnetWarning, match="6 of them are left out"):
+        io.write(tmp_path / "c.png", picture)
+
+
+# Pages
+
+
+def test_a_raw_file_is_refused(tmp_path):
+    thumb, sensor = pixels((16, 24, 3), "uint8"), pixels((48, 72), "uint16")
+    for name in ("a.dng", "a.nef", "a.tif"):
+        with tifffile.TiffWriter(tmp_path / name) as writer:
+            writer.write(thumb, photometric="rgb", subifds=1, subfiletype=1)
+            writer.write(sensor, photometric="minisblack", subfiletype=0)
+        with pytest.raises(PictureError, match="develop it first"):
+            io.read_whole(tmp_path / name)
+    with tifffile.TiffWriter(tmp_path / "b.tif") as writer:
+        writer.write(
+            sensor, photometric=32803, extratags=[(33421, "H", 2, (2, 2), True), (33422, "B", 4, b"\0\1\1\2", True)]
+        )
+    with pytest.raises(PictureError, match="develop it first"):
+        io.read_whole(tmp_path / "b.tif")
+    for start in (b"FUJIFILMCCD-RAW ", b"\0\0\0\x18ftypcrx ", b"IIU\0\x18\0\0\0", b"II*\0\x10\0\0\0CR\x02\0"):
+        (tmp_path / "c.raw").write_bytes(start + bytes(100))
+        with pytest.raises(PictureError, match="develop it first"):
+            io.read_whole(tmp_path / "c.raw")
+
+
+def test_a_reduced_first_page_is_not_the_picture(tmp_path):
+    array = pixels((48, 72, 3), "uint8")
+    with tifffile.TiffWriter(tmp_path / "sub.tif") as writer:
+        writer.write(np.ascontiguousarray(array[::3, ::3]), photometric="rgb", subifds=1, subfiletype=1)
+        writer.write(array, photometric="rgb", subfiletype=0)
+    with tifffile.TiffWriter(tmp_path / "next.tif") as writer:
+        writer.write(np.ascontiguousarray(array[::3, ::3]), photometric="rgb", subfiletype=1, metadata=None)
+        writer.write(array, photometric="rgb", subfiletype=0, metadata=None)
+    for name in ("sub.tif", "next.tif"):
+        with pytest.warns(UsrnetWarning, match=r"reduced picture \(24×16\), the one of 72×48 is used"):
+            assert np.array_equal(io.read_whole(tmp_path / name).pixels, array)
+    with tifffile.TiffWriter(tmp_path / "pyramid.tif") as writer:  # overviews behind the picture say nothing
+        writer.write(array, photometric="rgb", metadata=None)
+        writer.write(np.ascontiguousarray(array[::2, ::2]), photometric="rgb", subfiletype=1, metadata=None)
+    assert np.array_equal(io.read_whole(tmp_path / "pyramid.tif").pixels, array)
+
+
+@pytest.mark.parametrize("options", [{"imagej": True}, {"truncate": True}, {}, {"ome": True}])
+def test_of_a_stack_the_first_page_is_read_with_a_note(tmp_path, options):
+    stack = np.stack([pixels((20, 30), "uint16") // (n + 1) for n in range(5)])
+    name = "a.ome.tif" if options.pop("ome", False) else "a.tif"
+    tifffile.imwrite(tmp_path / name, stack, photometric="minisblack", **options)
+    with pytest.warns(UsrnetWarning, match="5 pages, only the first is used"):
+        assert np.array_equal(io.read_whole(tmp_path / name).pixels, stack[0])
+
+
+# Damage
+
+
+def test_what_a_header_claims_costs_nothing(tmp_path):
+    import tracemalloc
+
+    for width, height, bits in ((60_000, 2_000, 8), (12_000, 12_000, 16)):
+        path = raw_tiff(tmp_path / "a.tif", width, height, bits, b"few")
+        tracemalloc.start()
+        with pytest.raises(PictureError, match="damaged"):
+            io.read_whole(path)
+        assert tracemalloc.get_traced_memory()[1] < 5e6
+        tracemalloc.stop()
+
+
+def test_damaged_strips(tmp_path):
+    save(tmp_path / "b.tif", pixels((300, 300), "uint16"), compression="zlib", rowsperstrip=10)
+    whole = (tmp_path / "b.tif").read_bytes()
+    (tmp_path / "b.tif").write_bytes(whole[:20_000] + bytes(1000) + whole[21_000:])
+    with pytest.raises(PictureError, match=r"b\.tif: the picture is damaged"):
+        io.read_whole(tmp_path / "b.tif")
+
+
+def test_complex_numbers_are_named(tmp_path):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((8, 8), np.complex64))
+    with pytest.raises(PictureError, match="complex numbers are not supported"):
+        io.read_whole(tmp_path / "a.tif")
+
+
+# Writing
 
 
 @pytest.mark.parametrize("shape", [(600, 300), (256, 512, 3), (1, 257, 4), (300, 40, 2)])
@@ -62,67 +366,44 @@ def test_strips_of_any_height_are_written(tmp_path, shape):
     array = pixels(shape, "uint16")
     cuts = [0, *sorted({shape[0] // 7, shape[0] // 2, shape[0]} - {0})]
     strips = (array[a:b] for a, b in pairwise(cuts))
-    tiff.write(tmp_path / "a.tif", strips, shape=shape, dtype=array.dtype, icc_profile=b"profile")
+    metadata = Metadata(description="a note of mine", provenance="made so", dpi=(300, 150))
+    tiff.write(tmp_path / "a.tif", strips, shape=shape, dtype=array.dtype, metadata=metadata)
     assert [path.name for path in tmp_path.iterdir()] == ["a.tif"]
-    read = io.read(tmp_path / "a.tif")
+    assert np.array_equal(tifffile.imread(tmp_path / "a.tif"), array)
+    read = io.read_whole(tmp_path / "a.tif")
     np.testing.assert_array_equal(read.pixels, array)
-    assert read.icc_profile == b"profile"
+    assert read.metadata.description == "a note of mine"
+    assert read.metadata.dpi == (300, 150)
+    assert io.read_provenance(tmp_path / "a.tif") == "made so"
 
 
-@pytest.fixture
-def large(monkeypatch):
-    """Every TIFF counts as large."""
-    monkeypatch.setattr(files, "LARGE_BYTES", 0)
+@pytest.mark.parametrize("big", [False, True])
+def test_exif_and_place_of_a_tiff(tmp_path, monkeypatch, big):
+    exif = Image.Exif()
+    exif[0x010F], exif[0x0132] = "Maker", "2024:07:01 10:00:00"
+    exif[0x8769] = {0x829A: 0.01, 0xA001: 65535, 0xA005: {1: "R03"}}
+    exif[0x8825] = {1: "N", 2: (48.0, 8.0, 0.0)}
+    metadata = Metadata(exif=exif.tobytes()[6:], xmp=b"<x:xmpmeta/>", geo={33550: (2.0, 2.0, 0.0)})
+    array = pixels((20, 30, 3), "uint16")
+    page = tiff.Page([array], array.shape, array.dtype, 0, metadata)
+    tiff.write_pages(tmp_path / "a.tif", [page], size=2**32 if big else 100)
+    read = io.read_whole(tmp_path / "a.tif")
+    assert np.array_equal(read.pixels, array)
+    assert read.metadata.xmp == b"<x:xmpmeta/>"
+    assert read.metadata.geo == {33550: (2.0, 2.0, 0.0)}
+    if not big:
+        back = read_exif(read.metadata.exif)
+        assert back[0x0132] == "2024:07:01 10:00:00"
+        assert back.get_ifd(0x8769)[0x829A] == 0.01
+        assert back.get_ifd(0x8825)[2] == (48.0, 8.0, 0.0)
+        assert back.get_ifd(0xA005)[1].strip("\0") == "R03"
 
 
-@pytest.mark.parametrize("channels", [(), (2,), (3,), (4,)])
-@pytest.mark.parametrize("scale", [1, 2])
-def test_by_rows_gives_what_memory_gives(tmp_path, monkeypatch, channels, scale):
-    source = save(tmp_path / "a.tif", pixels((70, 50, *channels), "uint16"), tile=(16, 16), compression="zlib")
-    restorer = Restorer("tv", tile=32)
-    restore_file(restorer, source, tmp_path / "memory.tif", observe(scale=scale))
-    monkeypatch.setattr(files, "LARGE_BYTES", 0)
-
-    def no(*_, **__):
-        raise AssertionError("the picture was read as a whole")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(io, "read", no)
-        restore_file(restorer, source, tmp_path / "rows.tif", observe(scale=scale))
-    one, two = (io.read(tmp_path / f"{name}.tif").pixels for name in ("memory", "rows"))
-    np.testing.assert_array_equal(one, two)
-
-
-def test_other_kinds_go_through_memory(tmp_path, large):
-    array = pixels((40, 30), "uint16")
-    save(tmp_path / "a.tif", array, compression="zlib", rowsperstrip=40)
-    with pytest.raises(PictureError, match="cannot be read by rows"):
-        tiff.TiffRows(tmp_path / "a.tif")
-    restore_file(Restorer("tv"), tmp_path / "a.tif", tmp_path / "b.tif", observe(scale=1))
-    assert io.read(tmp_path / "b.tif").pixels.shape == (40, 30)
-
-
-def test_bad_files(tmp_path, large):
-    restorer = Restorer("tv")
-    (tmp_path / "a.tif").write_bytes(b"II*\0 but no more of a TIFF")
-    with pytest.raises(PictureError, match=r"a\.tif"):
-        restore_file(restorer, tmp_path / "a.tif", tmp_path / "out.tif", observe(scale=1))
-    save(tmp_path / "b.tif", pixels((300, 300), "uint16"), compression="zlib", rowsperstrip=10)
-    whole = (tmp_path / "b.tif").read_bytes()
-    (tmp_path / "b.tif").write_bytes(whole[:20_000] + bytes(1000) + whole[21_000:])
-    with pytest.raises(PictureError, match=r"b\.tif: the picture is damaged"):
-        restore_file(restorer, tmp_path / "b.tif", tmp_path / "out.tif", observe(scale=1))
-    array = pixels((300, 300), "float32")
-    array[-1, -1] = np.nan
-    save(tmp_path / "c.tif", array, rowsperstrip=10)
-    with pytest.raises(PictureError, match="not finite"):
-        restore_file(restorer, tmp_path / "c.tif", tmp_path / "out.tif", observe(scale=1))
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tif", "b.tif", "c.tif"]
-
-
-def test_further_pages_are_named(tmp_path, large):
-    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
-        for _ in range(2):
-            writer.write(pixels((40, 30), "uint16"), rowsperstrip=8, metadata=None)
-    with pytest.warns(UsrnetWarning, match="2 pages, only the first is used"):
-        restore_file(Restorer("tv"), tmp_path / "a.tif", tmp_path / "b.tif", observe(scale=1))
+@pytest.mark.parametrize("unit", ["um", "µm", "nm", "cm", "mm"])
+def test_pixel_size(tmp_path, unit):
+    array = pixels((20, 30), "uint16")
+    metadata = Metadata(pixel_size=PixelSize(0.2, 0.1, unit))
+    tiff.write(tmp_path / "a.tif", [array], shape=array.shape, dtype=array.dtype, metadata=metadata)
+    size = io.read_whole(tmp_path / "a.tif").metadata.pixel_size
+    assert size is not None
+    assert (round(size.height, 9), round(size.width, 9), size.unit) == (0.2, 0.1, unit.replace("µ", "µ"))

@@ -200,7 +200,7 @@ def test_any_gaussian_is_a_kernel(first, second, degrees, scale):
     assert kernel.sum() == pytest.approx(1)
 
 
-@pytest.mark.parametrize("suffix", [".npy", ".mat", ".txt", ".png"])
+@pytest.mark.parametrize("suffix", [".npy", ".png"])
 @pytest.mark.parametrize("text", ["gaussian:1.6", "motion:3", "delta"])
 def test_files_keep_the_kernel(tmp_path, suffix, text):
     kernel = kernels.parse(text, 2)
@@ -208,14 +208,6 @@ def test_files_keep_the_kernel(tmp_path, suffix, text):
     kernels.save(path, kernel)
     assert np.abs(kernels.parse(str(path), 2) - kernel).max() < (1e-5 if suffix == ".png" else 1e-15)
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
-
-
-@pytest.mark.parametrize("suffix", [".npy", ".mat"])
-def test_files_keep_one_kernel_per_channel(tmp_path, suffix):
-    kernel = np.stack([kernels.gaussian(width) for width in (1, 2, 3)], axis=-1)
-    kernels.save(tmp_path / f"k{suffix}", kernel)
-    assert np.allclose(kernels.load(tmp_path / f"k{suffix}"), kernel)
-    assert kernels.resolve(kernel, scale=1).shape == (3, 25, 25)
 
 
 def test_the_published_files(shared):
@@ -275,18 +267,9 @@ def test_texts_that_mean_nothing(text):
         kernels.parse(text, 2)
 
 
-@pytest.mark.parametrize("suffix", [".npy", ".mat", ".txt", ".png"])
-@pytest.mark.parametrize("content", [b"", b"no kernel at all", b"\x93NUMPY\x01\0v\0{"])
-def test_damaged_files(tmp_path, suffix, content):
-    path = tmp_path / f"k{suffix}"
-    path.write_bytes(content)
-    with pytest.raises(UsrnetError, match=r"k\."):
-        kernels.load(path)
-
-
 def test_pickles_are_not_opened(tmp_path):
     np.save(tmp_path / "k.npy", np.array([{"a": 1}], dtype=object), allow_pickle=True)
-    with pytest.raises(UsrnetError, match="cannot be read"):
+    with pytest.raises(UsrnetError, match="Python objects, which are not opened"):
         kernels.load(tmp_path / "k.npy")
 
 

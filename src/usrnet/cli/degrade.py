@@ -15,14 +15,13 @@ def degrade(
     seed: Annotated[int, typer.Option(help="Seed of the noise.")] = 0,
 ) -> None:
     """Blur a picture with a kernel, keep every s-th pixel and add noise: y = (x ⊗ k)↓s + n."""
-    from dataclasses import replace
-
     from usrnet import degrade as degrade_picture
     from usrnet import io
     from usrnet.errors import UsrnetError
 
     if output.exists() and source.exists() and output.samefile(source):
         raise UsrnetError(f"{output} is the input: choose another name with -o")
+    io.kind_of(output)
     picture = io.read(source)
     pixels = degrade_picture(picture.pixels, kernel, scale=scale, noise_level=noise, seed=seed)
-    io.write(output, replace(picture, pixels=pixels))
+    io.write(output, io.result_of(picture, pixels, 1 / scale))

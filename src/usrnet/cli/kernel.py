@@ -15,8 +15,24 @@ def kernel(
             "disk:RADIUS, moffat:FWHM,BETA, airy:RADIUS, bicubic, or a kernel file; a picture with --from-….",
         ),
     ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="File .png (16-bit), .npy, .mat or .txt.")],
-    scale: Annotated[int, typer.Option(help="Move the kernel for this scale factor, as restore and degrade do.")] = 1,
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="File .png (16-bit), .npy, .npz, .mat, .txt, .csv, .tif or .fits.")
+    ],
+    scale: Annotated[
+        int, typer.Option(help="Place a kernel that is given by its numbers for this scale; a file with --align.")
+    ] = 1,
+    align: Annotated[bool, typer.Option("--align", help="Place a centred kernel file for --scale.")] = False,
+    center: Annotated[
+        bool,
+        typer.Option("--center", help="Move a file's centre of mass to its centre; FFT order and even sizes too."),
+    ] = False,
+    background: Annotated[
+        str | None,
+        typer.Option(metavar="auto|LEVEL", help="Take a background off a file; auto is the level of its border."),
+    ] = None,
+    gamma: Annotated[
+        float | None, typer.Option(help="Raise a file's values to this power first; 2.2 undoes the coding of photos.")
+    ] = None,
     from_stars: Annotated[
         bool, typer.Option("--from-stars", help="SPEC is a picture: the kernel is the mean of its stars.")
     ] = False,
@@ -28,16 +44,44 @@ def kernel(
         typer.Option(metavar="BOX", help="SPEC is a picture with a straight edge in LEFT,TOP,WIDTH,HEIGHT."),
     ] = None,
 ) -> None:
-    """Write a blur kernel to a file, convert a kernel file, or measure a kernel in a picture."""
+    """Write a blur kernel to a file, mend or convert a kernel file, or measure a kernel in a picture."""
     from usrnet import kernels
     from usrnet.degradation import check_scale
+    from usrnet.errors import UsrnetError
 
     if from_stars or from_beads or from_edge:
         measure(spec, output, check_scale(scale), points="stars" if from_stars else "beads", box=from_edge)
         return
-    made = kernels.parse(spec, check_scale(scale))
+    check_scale(scale)
+    file = kernels.split_index(spec)
+    if file is None:
+        if align or center or background is not None or gamma is not None:
+            raise UsrnetError(f"--align, --center, --background and --gamma mend kernel files, and {spec} is none")
+        made = kernels.parse(spec, scale)
+    else:
+        made = kernels.load_raw(file[0], index=file[1])
+        if gamma is not None:
+            if not 0 < gamma < 10:
+                raise UsrnetError(f"gamma {gamma:g} is not a power between 0 and 10")
+            made = made.clip(0) ** gamma
+        if background is not None:
+            made = kernels.subtract(made, _level(background))
+        made = kernels.check(made, name=str(file[0]), quiet=True)
+        made = kernels.center(made) if center else made
+        made = kernels.from_file(made, spec, scale, align=align)
     kernels.save(output, made)
     print(f"{output}: {made.shape[0]}×{made.shape[1]}")
+
+
+def _level(text: str) -> float | None:
+    from usrnet.errors import UsrnetError
+
+    if text == "auto":
+        return None
+    try:
+        return float(text)
+    except ValueError as error:
+        raise UsrnetError(f"background {text!r} is neither auto nor a level") from error
 
 
 def measure(picture: str, output: Path, scale: int, *, points: str, box: str | None) -> None:

@@ -4,6 +4,8 @@ import json
 import math
 import sys
 import traceback
+import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -27,8 +29,8 @@ def restore(
         str | None,
         typer.Option(
             help="The blur: delta, gaussian:WIDTH, gaussian:WIDTH1,WIDTH2,DEGREES, motion:SEED, line:LENGTH,DEGREES, "
-            "disk:RADIUS, moffat:FWHM,BETA, airy:RADIUS, bicubic, a file (.png .npy .mat .txt, FILE.mat:INDEX), a "
-            "grid of kernels (.json, a folder); or auto. [a mild Gaussian that suits clean photos]"
+            "disk:RADIUS, moffat:FWHM,BETA, airy:RADIUS, bicubic, a file (.png .npy .npz .mat .txt .csv .tif .fits; "
+            "FILE:INDEX), a grid of kernels (.json, a folder); or auto. [a mild Gaussian that suits clean photos]"
         ),
     ] = None,
     corner_boost: Annotated[
@@ -51,6 +53,19 @@ def restore(
     ensemble: Annotated[
         bool, typer.Option("--ensemble", help="The mean over the eight flips and turns; 8 times as slow.")
     ] = False,
+    white: Annotated[
+        str | None,
+        typer.Option(metavar="VALUE|auto", help="The value that is full scale, or auto: the range of the data."),
+    ] = None,
+    align: Annotated[bool, typer.Option("--align", help="Place a centred kernel file for the scale.")] = False,
+    all_pages: Annotated[
+        bool,
+        typer.Option(
+            "--all-pages",
+            help="Every picture of a TIFF, FITS or animation; with a file of several kernels one for each channel.",
+        ),
+    ] = False,
+    strip: Annotated[bool, typer.Option("--strip", help="Leave out EXIF, place, date and descriptions.")] = False,
     tile: Annotated[str, typer.Option(help="auto, off, or the side of a tile in pixels of IN.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
@@ -70,23 +85,40 @@ def restore(
     from usrnet import io
     from usrnet.cli.progress import progress_bar
     from usrnet.device import describe_device, keep_freed_memory
-    from usrnet.errors import UsrnetError
-    from usrnet.restoration import AUTO, Restorer, ask, default_kernel, restore_pictures, sort_out
+    from usrnet.errors import UsrnetError, UsrnetWarning
+    from usrnet.restoration import (
+        AUTO,
+        Handling,
+        Restorer,
+        ask,
+        default_kernel,
+        observe_channels,
+        restore_pictures,
+        sort_out,
+    )
     from usrnet.restoration.jobs import Recipe
     from usrnet.restoration.light import Light
     from usrnet.restoration.noise import parse_noise
 
-    known = ask(
-        scale=scale, kernel=kernel, noise_level=noise, light=cast(Light, light), saturation=saturation,
-        corner_boost=corner_boost,
-    )  # fmt: skip
+    handling = Handling(white=io.parse_white(white), all_pages=all_pages, strip=strip)
+    said: dict[str, Any] = {
+        "scale": scale, "noise_level": noise, "light": cast(Light, light), "saturation": saturation,
+        "corner_boost": corner_boost, "align": align,
+    }  # fmt: skip
+    several = all_pages and AUTO not in (kernel, noise)
+    known = observe_channels(kernel=kernel, **said) if several else ask(kernel=kernel, **said)
+    if scale == 1 and kernel is None:
+        note = "--scale 1 without --kernel takes the picture for almost sharp: say its blur, or --kernel auto"
+        warnings.warn(note, UsrnetWarning, stacklevel=2)
     level = noise if noise == AUTO else parse_noise(noise)
     level = level if isinstance(level, float) else noise
     asked = {"light": light, "saturation": saturation, "strength": strength, "corners": corner_boost}
     usual = {"light": "auto", "saturation": "auto", "strength": 100.0, "corners": 1.0}
     options = [f"{name} {value}" for name, value in asked.items() if value != usual[name]]
-    options += ["ensemble"] * ensemble
-    recipe = Recipe.of_settings(known.scale, kernel or default_kernel(scale), level, model, ", ".join(options))
+    options += ["ensemble"] * ensemble + ["align"] * align + ["strip"] * strip
+    options += [f"white {white}"] if white is not None else []
+    recipe = Recipe.of_settings(scale, kernel or default_kernel(scale), level, model, ", ".join(options))
+    recipe = replace(recipe, all_pages=all_pages)
     jobs = plan(inputs, output, recipe, recursive=recursive)
     if as_json and any(job.target is sys.stdout.buffer for job in jobs):
         raise UsrnetError("--json and a picture cannot both go to standard output")
@@ -116,7 +148,9 @@ def restore(
                 bar.update(task, description=Path(job.names[0]).name, completed=done, total=total)
 
             limit = io.DEFAULT_MAX_PIXELS if max_pixels is None else max_pixels
-            for outcome in restore_pictures(restorer, todo, known, max_pixels=limit, progress=step):
+            for outcome in restore_pictures(
+                restorer, todo, known, handling=handling, max_pixels=limit, progress=step
+            ):
                 bar.advance(files)
                 source, target = outcome.job.names
                 if outcome.status == "failed":
@@ -169,4 +203,5 @@ def plan(inputs: list[str], output: str | None, recipe: "Recipe", *, recursive: 
         if len(inputs) != 1:
             raise UsrnetError("only one picture can be written to standard output")
         return [Job(Path(inputs[0]), sys.stdout.buffer, recipe)]
-    return plan_jobs(find_pictures(inputs, recursive=recursive), output, recipe)
+    found = find_pictures(inputs, recursive=recursive, passed_over=lambda text: print(text, file=sys.stderr))
+    return plan_jobs(found, output, recipe)

@@ -35,7 +35,7 @@ def degrade(
     scale, noise_level = check_scale(scale), check_noise_level(noise_level)
     taps = torch.from_numpy(kernels.resolve(kernel, scale=scale))[:, None]
     source = pictures.from_any(image)
-    planes = pictures.split(source.pixels)
+    planes = pictures.split(source.pixels, source.levels)
     if planes.colour.shape[-1] == 1:
         taps = taps.mean(dim=0, keepdim=True)  # grey is three equal channels, and their mean stays grey
 
@@ -49,7 +49,7 @@ def degrade(
     alpha = None
     if planes.alpha is not None:
         alpha = through(planes.alpha[..., None], taps.mean(dim=0, keepdim=True))[..., 0]
-    return pictures.to_any(pictures.join(colour, alpha, like=source.pixels), like=image)
+    return pictures.to_any(pictures.join(colour, alpha, like=source.pixels, levels=source.levels), given=source)
 
 
 def bicubic_shrink(image: np.ndarray, scale: int) -> np.ndarray:

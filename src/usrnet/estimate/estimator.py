@@ -107,8 +107,9 @@ def estimate(
     """
     check_scale(scale)
     source = pictures.from_any(image)
-    found = estimate_parts(parts_of(source.pixels), scale=scale, jpeg=jpeg or jpeg_of(image))
-    return shaken(found, source.pixels, restorer) if shake == "try" else found
+    pixels = source.plain()
+    found = estimate_parts(parts_of(pixels), scale=scale, jpeg=jpeg or jpeg_of(image))
+    return shaken(found, pixels, restorer) if shake == "try" else found
 
 
 def estimate_file(path: Path, *, scale: int = 2, shake: Literal["off", "try"] = "off") -> Estimate:
@@ -121,8 +122,11 @@ def estimate_file(path: Path, *, scale: int = 2, shake: Literal["off", "try"] = 
         return shaken(estimate_file(path, scale=scale), pictures.read(path).pixels)
     if path.suffix.lower() in (".tif", ".tiff"):
         try:
-            with tiff.TiffRows(path) as rows:
-                return estimate_parts(parts_of(rows), scale=scale)
+            with tiff.TiffFile(path) as file:
+                rows = file.rows()
+                usual = rows.dtype in (np.uint8, np.uint16) and rows.declared is None and not rows.extra
+                if rows.by_rows and usual:
+                    return estimate_parts(parts_of(rows), scale=scale)
         except PictureError:
             pass  # the other reader knows more kinds, and says what is wrong
     return estimate_parts(parts_of(pictures.read(path).pixels), scale=scale, jpeg=jpeg_of_file(path))

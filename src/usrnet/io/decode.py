@@ -1,68 +1,76 @@
-"""Picture files read: EXIF orientation, palettes, alpha, grey, 16 bits, float, ICC profiles."""
+"""Picture files read: whatever the format, the pixels upright, their full scale, and what lies beside them."""
 
-import struct
-import warnings
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, ImageCms
+from PIL import Image, ImageFile
 
 from usrnet.errors import PictureError, UsrnetWarning
+from usrnet.io import deep, fits
+from usrnet.io.colours import cmyk_to_rgb, lab_to_rgb
+from usrnet.io.levels import Levels, White, choose_with_note, full_scale
+from usrnet.io.metadata import Metadata, clean_exif, from_pillow, note_of, profile_space
 from usrnet.io.planes import join, split
+from usrnet.io.quiet import quiet
+from usrnet.io.tiff import TiffFile, orient
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm", ".pgm")
+SUFFIXES = (
+    ".png", ".apng", ".jpg", ".jpeg", ".jfif", ".jpe", ".mpo", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".gif",
+    ".ppm", ".pgm", ".pbm", ".pnm", ".pam", ".pfm", ".qoi", ".tga", ".avif", ".heic", ".heif", ".hif", ".jp2", ".j2k",
+    ".jpx", ".j2c", ".jpf", ".fits", ".fit", ".fts",
+)  # fmt: skip
 DEFAULT_MAX_PIXELS = 178_956_970  # Pillow's own limit: what 2 GiB of 8-bit RGB hold, divided by four
-_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, struct.error, zlib.error)
+TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_RAW_MAGIC = {b"FUJIFILMCCD-RAW": 0, b"IIU\0": 0, b"IIRO": 0, b"IIRS": 0, b"MMOR": 0, b"FOVb": 0, b"\0MRM": 0,
+              b"ftypcrx ": 4, b"CR\x02": 8}  # fmt: skip
+# Formats that start other programs, are no pictures, or are read by us.
+_NOT_BY_PILLOW = {"EPS", "WMF", "FPX", "MIC", "HDF5", "GRIB", "BUFR", "PDF", "MPEG", "TIFF", "FITS", "XVTHUMB"}
 
 
 @dataclass(frozen=True)
 class Picture:
-    """The pixels of a picture file and what is kept beside them; ``provenance``: how a result was made.
+    """The pixels of a picture file and what is kept beside them.
 
-    ``camera``: whether a camera says that it exposed it. ``gamma``: the exponent of a PNG's gAMA chunk.
+    ``pixels``: H×W, or H×W×C with colour (1 or 3), then alpha if there is one, then ``extra`` bands that are pictures
+    of their own (near infrared, fluorescence). ``levels``: what 0 and full scale are, where the file says otherwise
+    than its type.
     """
 
     pixels: np.ndarray
-    icc_profile: bytes | None = None
-    provenance: str | None = None
-    camera: bool = False
-    gamma: float | None = None
+    metadata: Metadata = field(default_factory=Metadata)
+    extra: int = 0
+    levels: Levels | None = None
+
+    @property
+    def icc_profile(self) -> bytes | None:
+        """The colour profile, for short."""
+        return self.metadata.icc_profile
+
+    @property
+    def gamma(self) -> float | None:
+        """The exponent of a PNG's gAMA chunk, for short."""
+        return self.metadata.gamma
+
+    @property
+    def camera(self) -> bool:
+        """Whether a camera says that it exposed the picture, for short."""
+        return self.metadata.camera
 
 
-def of_camera(image: Image.Image) -> bool:
-    """Whether the EXIF block names the make of a camera and an exposure time."""
-    exif = image.getexif()
-    return 0x010F in exif and (0x829A in exif.get_ifd(0x8769) or 0x829A in exif)
+def read(source: Path | BinaryIO, *, max_pixels: int = DEFAULT_MAX_PIXELS, white: White = None) -> Picture:
+    """Read a picture as every part of the program can work with it; the first frame if there are several.
 
+    The pixels are H×W, H×W×2, H×W×3 or H×W×4 (grey or colour, with or without alpha), uint8, uint16, or float32 in
+    the unit range. EXIF orientation is applied; palettes, CMYK, YCbCr and Lab become RGB.
 
-def read(source: Path | BinaryIO, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture:
-    """Read a picture; the first frame if there are several.
-
-    EXIF orientation is applied; palettes, CMYK, YCbCr and Lab become RGB. Raises ``PictureError`` when the file
-    cannot be read, is damaged, holds values that are not finite, or has more than ``max_pixels`` pixels.
+    Raises ``PictureError`` when the file cannot be read, is damaged, holds values that are not finite, or has more
+    than ``max_pixels`` pixels.
     """
-    name = str(source) if isinstance(source, Path) else "standard input"
-    try:
-        data = BytesIO(source.read_bytes() if isinstance(source, Path) else source.read())
-    except OSError as error:
-        raise PictureError(f"{name}: cannot be read ({error.strerror})") from error
-    if not data.getbuffer().nbytes:
-        raise PictureError(f"{name}: the file is empty")
-    try:
-        with _pillow_limit_lifted():
-            return _decode(data, name, max_pixels)
-    except (PictureError, MemoryError):
-        raise
-    except Image.UnidentifiedImageError as error:
-        raise PictureError(f"{name}: not a picture in a format that can be read") from error
-    except _DAMAGED as error:
-        raise PictureError(f"{name}: the picture is damaged ({error})") from error
+    return plain(read_whole(source, max_pixels=max_pixels), name=_name(source), white=white)
 
 
 def read_rgb(path: Path) -> np.ndarray:
@@ -71,140 +79,212 @@ def read_rgb(path: Path) -> np.ndarray:
     return join(np.broadcast_to(colour, (*colour.shape[:2], 3)), None, like=np.empty((0, 0, 3), np.uint8))
 
 
-def _decode(data: BytesIO, name: str, max_pixels: int) -> Picture:
-    if data.getvalue()[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        picture = _read_deep_tiff(data, name, max_pixels)
-        if picture is not None:
-            return picture
-        data.seek(0)
-    with Image.open(data) as image:
-        check_size(image.width, image.height, name, max_pixels)
+def read_whole(source: Path | BinaryIO, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture:
+    """Read a picture as the file has it: its own type and values, every band. See ``read``."""
+    name = _name(source)
+    data = read_bytes(source)
+    return guarded(name, lambda: _decode(data, name, max_pixels))
+
+
+def plain(picture: Picture, *, name: str, white: White = None) -> Picture:
+    """A picture as ``read`` gives it, from one as ``read_whole`` does; what is changed is said in a note."""
+    note = note_of(name)
+    pixels, dtype = picture.pixels, picture.pixels.dtype
+    if picture.extra:
+        grey = pixels.shape[-1] - picture.extra == 1
+        keep = 3 if grey and pixels.shape[-1] == 3 else pixels.shape[-1] - picture.extra
+        if keep == 3 and grey:
+            note("three bands, shown as red, green and blue")
+        else:
+            note(f"{pixels.shape[-1] - keep} bands beyond colour and alpha are left out")
+        pixels = pixels[..., 0] if keep == 1 else np.ascontiguousarray(pixels[..., :keep])
+    if white is None and picture.levels is None and dtype in (np.uint8, np.uint16):
+        return replace(picture, pixels=pixels, extra=0)
+    levels = levels_of(picture, white, note)
+    if levels == full_scale(dtype) and dtype == np.float32:
+        return replace(picture, pixels=pixels, extra=0)
+    return replace(picture, pixels=converted(pixels, np.dtype(np.float32), levels), extra=0, levels=None)
+
+
+def converted(pixels: np.ndarray, dtype: np.dtype, levels: Levels | None = None) -> np.ndarray:
+    """Pixels with another type's full scale; ``levels``: which of their values are black and full scale."""
+    planes = split(pixels, levels)
+    return join(planes.colour, planes.alpha, like=np.empty((0,) * pixels.ndim, dtype))
+
+
+def levels_of(picture: Picture, white: White, note: Callable[[str], None]) -> Levels:
+    """The levels of a picture, from its values, its file and what the user says; with a note where there is doubt."""
+    colour = picture.pixels
+    if colour.ndim == 3 and colour.shape[-1] - picture.extra in (2, 4):
+        place = colour.shape[-1] - picture.extra - 1
+        colour = np.delete(colour, place, axis=-1)
+    low, high = float(colour.min()), float(colour.max())
+    levels, text = choose_with_note(low, high, colour.dtype, white, declared=picture.levels)
+    if text:
+        note(text)
+    return levels
+
+
+def _name(source: Path | BinaryIO) -> str:
+    return str(source) if isinstance(source, Path) else "standard input"
+
+
+def read_bytes(source: Path | BinaryIO) -> bytes:
+    """The content of a file or stream. Raises ``PictureError``."""
+    name = _name(source)
+    try:
+        data = source.read_bytes() if isinstance(source, Path) else source.read()
+    except OSError as error:
+        raise PictureError(f"{name}: cannot be read ({error.strerror})") from error
+    if not data:
+        raise PictureError(f"{name}: the file is empty")
+    return data
+
+
+def guarded(name: str, decode: Callable[[], Any]) -> Any:
+    """What ``decode`` returns; whatever a damaged file makes it stumble over becomes one sentence."""
+    try:
+        with quiet():
+            return decode()
+    except (PictureError, UsrnetWarning):  # a note may be an error to whoever wants it so
+        raise
+    except MemoryError as error:
+        raise PictureError(f"{name}: there is not enough memory to read it") from error
+    except Image.UnidentifiedImageError as error:
+        raise PictureError(f"{name}: not a picture in a format that can be read") from error
+    except Exception as error:
+        text = " ".join(str(error).split())[:160] or type(error).__name__
+        raise PictureError(f"{name}: the picture is damaged ({text})") from error
+
+
+def _decode(data: bytes, name: str, max_pixels: int) -> Picture:
+    note = note_of(name)
+
+    def check(width: int, height: int) -> None:
+        check_size(width, height, name, max_pixels)
+
+    refuse_raw(data, name)
+    if data[:4] in TIFF_MAGIC:
+        with TiffFile(BytesIO(data), name=name) as file:
+            return first_of_tiff(file, max_pixels)
+    if data[:9] == b"SIMPLE  =":
+        return finite(fits.read(data, name, check, note), name)
+    if deep.is_heif(data):
+        return _heif(data, name, check, note)
+    pixels = deep.netpbm(data, check)
+    if pixels is not None:
+        return finite(Picture(pixels), name)
+    with open_pillow(data) as image:
+        check(image.width, image.height)
         frames: int = getattr(image, "n_frames", 1)
         if frames > 1:
-            warnings.warn(f"{name}: {frames} frames, only the first is used", UsrnetWarning, stacklevel=2)
             image.seek(0)
-        orientation = image.getexif().get(0x0112, 1)
-        profile = image.info.get("icc_profile")
-        if image.mode in ("CMYK", "LAB"):
-            profile = None  # it describes other inks than the RGB that comes out
-        pixels = _deep_png(data, image) if image.format == "PNG" else None
+        metadata, orientation = from_pillow(image, note)
+        if frames > 1:
+            note(_of_several(image, frames))
+        readers = {"PNG": deep.png, "JPEG2000": deep.jpeg2000, "AVIF": deep.avif}
+        reader = readers.get(image.format or "")
+        pixels = reader(data) if reader else None
+        if image.format == "AVIF" and (curve := deep.hdr_curve(data)):
+            note(f"its HDR brightness curve ({curve}) cannot be kept")
         if pixels is None:
             image.load()
-            pixels = _array(image)
-        camera, gamma = of_camera(image), image.info.get("gamma")
-    return Picture(_finite(_orient(pixels, orientation), name), profile, camera=camera, gamma=gamma)
+            pixels, metadata = pixels_of(image, metadata, note)
+    return finite(Picture(orient(pixels, orientation), metadata), name)
 
 
-def _deep_png(data: BytesIO, image: Image.Image) -> np.ndarray | None:
-    """The pixels of a PNG with several 16-bit channels, which Pillow would cut to 8 bits; None for others.
+def _of_several(image: Image.Image, frames: int) -> str:
+    if image.format == "MPO":
+        return f"{frames} pictures in one file, only the first is used (the others are a gain map or views)"
+    return f"{frames} frames, only the first is used (--all-pages takes all)"
 
-    Pillow's decoder is run twice: told that the samples are big-endian it returns their high bytes, told that
-    they are little-endian it returns what are really the low bytes.
+
+def first_of_tiff(file: TiffFile, max_pixels: int) -> Picture:
+    """The first page of a TIFF as a picture."""
+    rows = file.rows()
+    check_size(rows.shape[1], rows.shape[0], file.name, max_pixels, channels=rows.channels)
+    if len(file) > 1:
+        file.note(f"{len(file)} pages, only the first is used (--all-pages takes all)")
+    return Picture(rows[:], rows.metadata(), rows.extra, rows.declared)
+
+
+def _heif(data: bytes, name: str, check: Callable[[int, int], None], note: Callable[[str], None]) -> Picture:
+    pixels, info, count = deep.heif(data, name, check)
+    if count > 1:
+        note(f"{count} pictures in one file, only the main one is used")
+    if curve := deep.hdr_curve(data):
+        note(f"its HDR brightness curve ({curve}) cannot be kept")
+    holder = Image.new("L", (1, 1))
+    holder.info.update({key: info[key] for key in ("exif", "xmp", "icc_profile") if info.get(key)})
+    metadata, _ = from_pillow(holder, note)  # the pixels are upright already
+    return Picture(np.ascontiguousarray(pixels), metadata)
+
+
+def refuse_raw(data: bytes, name: str) -> None:
+    """Raise ``PictureError`` for the raw files of cameras that are not TIFFs."""
+    for magic, place in _RAW_MAGIC.items():
+        if data[place : place + len(magic)] == magic:
+            raise PictureError(
+                f"{name} is a camera's raw file: develop it first (darktable, RawTherapee) and save a TIFF"
+            )
+
+
+def open_pillow(data: bytes) -> ImageFile.ImageFile:
+    """A picture opened by Pillow without its limit of pixels, which is one for the whole process; ours follows.
+
+    Raises ``UnidentifiedImageError``.
     """
-    depth, kind = data.getvalue()[24:26]
-    if depth != 16 or kind not in (2, 4, 6):
-        return None
-
-    def decode(mode: str, raw: str) -> np.ndarray:
-        with Image.open(BytesIO(data.getvalue())) as image:
-            image._mode = mode  # pyright: ignore[reportAttributeAccessIssue]
-            image.tile = [image.tile[0]._replace(args=raw)]
-            image.info.pop("transparency", None)
-            image.load()
-            return np.asarray(image)
-
-    if kind == 4:  # grey and alpha: two bytes each, the four bytes of RGBA
-        both = decode("RGBA", "RGBA").astype(np.uint16)
-        return both[..., [0, 2]] << 8 | both[..., [1, 3]]
-    mode = "RGB" if kind == 2 else "RGBA"
-    high, low = (decode(mode, f"{mode};16{order}").astype(np.uint16) for order in "BL")
-    return high << 8 | low
-
-
-def _read_deep_tiff(data: BytesIO, name: str, max_pixels: int) -> Picture | None:
-    """A TIFF of 16 bits or floats, read by tifffile; None for those that Pillow reads as well."""
-    import tifffile
-
-    with tifffile.TiffFile(data) as file:
-        page = file.pages.first
-        if page.dtype is None or page.dtype == np.uint8 or page.dtype.kind == "b":
-            return None
-        check_size(page.imagewidth, page.imagelength, name, max_pixels)
-        if len(file.pages) > 1:
-            warnings.warn(f"{name}: {len(file.pages)} pages, only the first is used", UsrnetWarning, stacklevel=2)
+    Image.init()
+    for identifier in Image.ID:
+        if identifier in _NOT_BY_PILLOW:
+            continue
+        factory, accept = Image.OPEN[identifier]
+        accepted = accept is None or accept(data[:16])
+        if not accepted or isinstance(accepted, str):
+            continue
         try:
-            pixels = page.asarray()
-        except ValueError as error:
-            if "imagecodecs" in str(error):
-                raise PictureError(
-                    f"{name}: its compression needs one more package: pip install imagecodecs"
-                ) from error
-            raise
-        orientation = page.tags.valueof(274, default=1)
-        profile = page.tags.valueof(34675)
-        if page.planarconfig == 2 and pixels.ndim == 3:
-            pixels = np.moveaxis(pixels, 0, -1)
-    if pixels.dtype.kind == "f":
-        pixels = pixels.astype(np.float32)
-    elif pixels.dtype != np.uint16:
-        raise PictureError(f"{name}: samples of type {pixels.dtype} are not supported, only 8 and 16 bits and float")
-    if pixels.ndim == 3 and pixels.shape[-1] == 1:
-        pixels = pixels[..., 0]
-    if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[-1] not in (2, 3, 4)):
-        raise PictureError(f"{name}: {pixels.shape} is not the shape of a grey or colour picture")
-    return Picture(_finite(_orient(pixels, int(orientation)), name), profile)
+            return factory(BytesIO(data), "")
+        except Exception:  # another plugin may know the format
+            continue
+    raise Image.UnidentifiedImageError("not a picture")
 
 
-@contextmanager
-def _pillow_limit_lifted() -> Iterator[None]:
-    """Our own limit is checked instead of Pillow's, from the header and before anything is decoded."""
-    limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
-    try:
-        yield
-    finally:
-        Image.MAX_IMAGE_PIXELS = limit
-
-
-def check_size(width: int, height: int, name: str, max_pixels: int) -> None:
-    """Raise ``PictureError`` for a picture of more than ``max_pixels`` pixels."""
-    if width * height > max_pixels:
+def check_size(width: int, height: int, name: str, max_pixels: int, *, channels: int = 1) -> None:
+    """Raise ``PictureError`` for more than ``max_pixels`` pixels; bands beyond four count as pixels too."""
+    if width * height * max(1, channels / 4) > max_pixels:
+        bands = f" with {channels} bands" if channels > 4 else ""
         raise PictureError(
-            f"{name}: {width}×{height} pixels are more than the limit of {max_pixels} (raise it with --max-pixels)"
+            f"{name}: {width}×{height} pixels{bands} are more than the limit of {max_pixels} "
+            "(raise it with --max-pixels)"
         )
 
 
-def _finite(pixels: np.ndarray, name: str) -> np.ndarray:
-    if pixels.dtype.kind != "f":
-        return pixels
-    if not np.isfinite(pixels).all():
+def finite(picture: Picture, name: str) -> Picture:
+    """The picture, if all its values are numbers. Raises ``PictureError``."""
+    if picture.pixels.dtype.kind == "f" and not np.isfinite(picture.pixels).all():
         raise PictureError(f"{name}: the picture holds values that are not finite (NaN or infinity)")
-    low, high = float(pixels.min()), float(pixels.max())
-    if low < -1 or high > 2:
-        raise PictureError(f"{name}: float values lie from {low:g} to {high:g}, expected is the range from 0 to 1")
-    return pixels
+    return picture
 
 
-def _orient(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Turn and mirror as the EXIF tag 274 says (TIFF 6.0, p. 36)."""
-    if orientation in (5, 6, 7, 8):
-        pixels = pixels.swapaxes(0, 1)
-    if orientation in (2, 3, 6, 7):
-        pixels = pixels[:, ::-1]
-    if orientation in (3, 4, 7, 8):
-        pixels = pixels[::-1]
-    return np.ascontiguousarray(pixels)
-
-
-def _array(image: Image.Image) -> np.ndarray:
-    """The pixels of a PIL image of any mode."""
-    if image.mode.startswith("I"):
+def pixels_of(image: Image.Image, metadata: Metadata, note: Callable[[str], None]) -> tuple[np.ndarray, Metadata]:
+    """The pixels of a PIL image of any mode, and its metadata without what no longer holds."""
+    mode = image.mode
+    if mode.startswith("I"):
         values = np.asarray(image)
-        if values.min() < 0 or values.max() > 65535:
-            raise ValueError("32-bit samples are not supported")
-        return values.astype(np.uint16)
-    if image.mode == "F":
-        return np.asarray(image).astype(np.float32)
-    return np.asarray(_plain(image))
+        small = mode != "I" or (values.min() >= 0 and values.max() <= 65535)
+        return values.astype(np.uint16) if small else values.astype(np.int32), metadata
+    if mode == "F":
+        return np.asarray(image).astype(np.float32), metadata
+    if mode == "CMYK":
+        return cmyk_to_rgb(np.asarray(image), metadata.icc_profile, note), metadata.without_colour()
+    if mode == "LAB":
+        codes = np.asarray(image)
+        a, b = (codes[..., i].view(np.int8).astype(np.float64) for i in (1, 2))
+        return lab_to_rgb(codes[..., 0] * (100 / 255), a, b, np.dtype(np.uint8)), metadata.without_colour()
+    pixels = np.asarray(_plain(image))
+    if profile_space(metadata.icc_profile) not in ("", "GRAY", "RGB"):
+        metadata = metadata.without_colour()
+    return pixels, metadata
 
 
 def _plain(image: Image.Image) -> Image.Image:
@@ -215,21 +295,12 @@ def _plain(image: Image.Image) -> Image.Image:
         return image.convert("LA" if image.mode in ("1", "L", "La") else "RGBA")
     if image.mode in ("1", "L"):
         return image.convert("L")
-    if image.mode == "CMYK" and (profile := image.info.get("icc_profile")):
-        try:
-            converted = ImageCms.profileToProfile(
-                image,
-                ImageCms.ImageCmsProfile(BytesIO(profile)),
-                ImageCms.createProfile("sRGB"),
-                outputMode="RGB",
-            )
-            if converted is not None:
-                return converted
-        except ImageCms.PyCMSError:
-            pass  # a broken profile: the plain conversion is better than none
-    if image.mode == "LAB":
-        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-        converted = ImageCms.profileToProfile(image, lab, srgb, outputMode="RGB")
-        if converted is not None:
-            return converted
     return image.convert("RGB")
+
+
+def exif_of(image: Image.Image) -> bytes | None:
+    """The EXIF block of a PIL image, upright; None where there is none or it is broken."""
+    try:
+        return clean_exif(image.getexif())
+    except Exception:  # as in from_pillow
+        return None

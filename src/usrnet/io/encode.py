@@ -1,133 +1,236 @@
 """Picture files written, whole or not at all."""
 
 import struct
-import warnings
 import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
 from usrnet.atomic import write_bytes
-from usrnet.errors import PictureError, UsrnetWarning
-from usrnet.io.decode import Picture
-from usrnet.io.planes import join, split
-from usrnet.io.provenance import KEYWORD, PREFIX, SOFTWARE
+from usrnet.errors import PictureError
+from usrnet.io import fits, tiff
+from usrnet.io.decode import Picture, converted
+from usrnet.io.levels import Levels, full_scale
+from usrnet.io.metadata import SEGMENT, Metadata, note_of, png_chunks, what_is_lost, with_software
 
 FORMATS = {
-    ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF", ".webp": "WEBP",
+    ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".jfif": "JPEG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF",
+    ".webp": "WEBP", ".avif": "AVIF", ".fits": "FITS", ".fit": "FITS", ".fts": "FITS",
+}  # fmt: skip
+ANIMATIONS = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG", ".apng": "PNG"}  # what can hold several frames
+LARGEST_SIDE = {"WEBP": 16383, "JPEG": 65500, "AVIF": 65536, "PNG": 2**31 - 1, "BMP": 2**31 - 1}
+_OWN_SUFFIX = {".tif": ".tif", ".tiff": ".tif", ".fits": ".fits", ".fit": ".fits", ".fts": ".fits", ".pfm": ".tif"}
+
+
+@dataclass(frozen=True)
+class _Holds:
+    """What the pixels of a format can be."""
+
+    deep: bool = False  # 16 bits
+    alpha: bool = True
+    anything: bool = False  # any number of bands, any type
+
+
+_HOLDS = {
+    "PNG": _Holds(deep=True), "JPEG": _Holds(alpha=False), "BMP": _Holds(alpha=False), "WEBP": _Holds(),
+    "AVIF": _Holds(), "TIFF": _Holds(anything=True), "FITS": _Holds(alpha=False, anything=True),
 }  # fmt: skip
 
 
-def write(target: Path | BinaryIO, picture: Picture, *, format: str | None = None) -> None:
+def kind_of(target: Path, *, animated: bool = False) -> str:
+    """The format that a file name asks for. Raises ``PictureError`` for one that cannot be written."""
+    suffix = target.suffix.lower()
+    kind = FORMATS.get(suffix) or (ANIMATIONS.get(suffix) if animated else None)
+    if kind is None:
+        several = f" ({suffix} holds several frames only: --all-pages)" if suffix in ANIMATIONS else ""
+        raise PictureError(
+            f"{target}: cannot write {suffix or 'a file without suffix'}: use {', '.join(FORMATS)}{several}"
+        )
+    if kind == "AVIF":
+        from PIL import features
+
+        if not features.check("avif"):
+            raise PictureError(f"{target}: this Pillow cannot write AVIF: pip install -U 'pillow>=11.3', or use .png")
+    if kind == "FITS":
+        fits._astropy(str(target))
+    return kind
+
+
+def result_suffix(source: Path, *, all_pages: bool) -> str:
+    """The suffix of a result whose name is not given: TIFF and FITS stay so, animations too when all of them is
+    restored, floats become a TIFF; everything else becomes a PNG, which loses nothing.
+    """
+    suffix = source.suffix.lower()
+    if all_pages and suffix in (".gif", ".webp"):
+        return suffix
+    return _OWN_SUFFIX.get(suffix, ".png")
+
+
+def check_target(target: Path | BinaryIO, height: int, width: int, *, animated: bool = False) -> None:
+    """Refuse what cannot be written before any work is done for it. Raises ``PictureError``."""
+    if not isinstance(target, Path):
+        return
+    kind = kind_of(target, animated=animated)
+    largest = LARGEST_SIDE.get(kind, 2**32 - 1)
+    if max(height, width) > largest:
+        raise PictureError(
+            f"{target}: {kind} holds at most {largest} pixels a side, the result has {width}×{height}: "
+            "use .png or .tif"
+        )
+
+
+def write(
+    target: Path | BinaryIO, picture: Picture, *, format: str | None = None, levels: Levels | None = None
+) -> None:
     """Write a picture; the file appears whole or not at all.
 
     The format follows the suffix (a stream gets ``format``, PNG if None). What a format cannot hold is reduced
     with a note: alpha in JPEG and BMP, 16 bits elsewhere than in PNG and TIFF; floats become 16 bits outside
-    TIFF. Raises ``PictureError`` when the file cannot be written.
+    TIFF and FITS, where ``levels`` says what full scale is. Raises ``PictureError`` when the file cannot be written.
     """
+    name = "standard output"
+    if isinstance(target, Path):
+        name, format = str(target), format or kind_of(target)
+        check_target(target, *picture.pixels.shape[:2])
+    encoded = _guarded(name, lambda: _encode(picture, format or "PNG", name, levels))
+    deliver(target, encoded)
+
+
+def deliver(target: Path | BinaryIO, content: bytes) -> None:
+    """The content of a file or stream written, whole or not at all. Raises ``PictureError``."""
     if not isinstance(target, Path):
-        target.write(_encode(picture, format or "PNG", "standard output"))
+        target.write(content)
         target.flush()
         return
-    kind = format or FORMATS.get(target.suffix.lower())
-    if kind is None:
-        raise PictureError(
-            f"{target}: cannot write {target.suffix or 'a file without suffix'}: use {', '.join(FORMATS)}"
-        )
-    encoded = _encode(picture, kind, str(target))
     try:
-        write_bytes(target, encoded)
+        write_bytes(target, content)
     except OSError as error:
         raise PictureError(f"{target}: cannot be written ({error.strerror or error})") from error
 
 
-def _encode(picture: Picture, kind: str, name: str) -> bytes:
+def _guarded(name: str, encode: Callable[[], bytes]) -> bytes:
+    try:
+        return encode()
+    except (PictureError, MemoryError):
+        raise
+    except Exception as error:
+        text = " ".join(str(error).split())[:160] or type(error).__name__
+        raise PictureError(f"{name}: cannot be written ({text})") from error
+
+
+def _encode(picture: Picture, kind: str, name: str, levels: Levels | None = None) -> bytes:
+    note = note_of(name)
+    holds, metadata = _HOLDS[kind], picture.metadata
+    if lost := what_is_lost(metadata, kind):
+        note(f"{kind} does not hold: {', '.join(lost)}")
+    if holds.anything:
+        return _encode_anything(picture, kind, name, note)
+    pixels = _reduced(picture, kind, note, levels)
+    if kind == "PNG" and pixels.dtype == np.uint16:
+        return _with_chunks(_png16(pixels), metadata)
+    return _encode_8bit(pixels, kind, metadata)
+
+
+def _encode_anything(picture: Picture, kind: str, name: str, note: Callable[[str], None]) -> bytes:
     pixels = picture.pixels
+    if kind == "TIFF":
+        buffer = BytesIO()
+        tiff.write(
+            buffer, [pixels], shape=pixels.shape, dtype=pixels.dtype, extra=picture.extra, metadata=picture.metadata
+        )
+        return buffer.getvalue()
+    if pixels.ndim == 3:
+        if pixels.shape[-1] - picture.extra in (2, 4):
+            note("FITS holds no transparency, left out")
+            pixels = np.delete(pixels, pixels.shape[-1] - picture.extra - 1, axis=-1)
+        pixels = np.moveaxis(pixels, -1, 0)
+        pixels = pixels[0] if len(pixels) == 1 else pixels
+    return fits.encode(pixels, picture.metadata, name)
 
-    def note(text: str) -> None:
-        warnings.warn(f"{name}: {text}", UsrnetWarning, stacklevel=4)
 
-    if pixels.dtype.kind == "f" and kind != "TIFF":
-        note(f"{kind} holds no floats, written with {16 if kind == 'PNG' else 8} bits")
-        pixels = join(*_planes(pixels), like=pixels.astype(np.uint16))
-        deep = kind == "PNG"
-        pixels = pixels if deep else (pixels / 257).round().astype(np.uint8)
-    elif pixels.dtype == np.uint16 and kind not in ("PNG", "TIFF"):
+def _reduced(picture: Picture, kind: str, note: Callable[[str], None], levels: Levels | None) -> np.ndarray:
+    """The pixels as the format holds them: H×W×{-,2,3,4}, uint8 or uint16."""
+    pixels, holds = picture.pixels, _HOLDS[kind]
+    if picture.extra:
+        main = pixels.shape[-1] - picture.extra
+        if main == 1 and pixels.shape[-1] == 3:
+            note("three bands, written as red, green and blue")
+        else:
+            note(f"{kind} holds no bands beyond colour and alpha: {picture.extra} of them are left out")
+            pixels = pixels[..., 0] if main == 1 else pixels[..., :main]
+    if pixels.ndim == 3 and pixels.shape[-1] == 1:
+        pixels = pixels[..., 0]
+    alpha = pixels.ndim == 3 and pixels.shape[-1] in (2, 4)
+    dtype, deep = pixels.dtype, holds.deep
+    if dtype not in (np.uint8, np.uint16):
+        what = "floats" if dtype.kind == "f" else f"samples of type {dtype}"
+        note(f"{kind} holds no {what}, written with {16 if deep else 8} bits")
+        pixels = converted(pixels, np.dtype(np.uint16 if deep else np.uint8), levels)
+    elif dtype == np.uint16 and not deep:
         note(f"{kind} holds 8 bits, the picture had 16")
-        pixels = (pixels / 257).round().astype(np.uint8)
-    if kind in ("JPEG", "BMP") and pixels.ndim == 3 and pixels.shape[-1] in (2, 4):
+        pixels = converted(pixels, np.dtype(np.uint8), levels)
+    if alpha and not holds.alpha:
         note(f"{kind} holds no transparency, put on white")
         pixels = _on_white(pixels)
-    if pixels.dtype == np.uint8:
-        return _encode_8bit(pixels, kind, picture)
-    return _encode_tiff(pixels, picture) if kind == "TIFF" else _encode_png16(pixels, picture)
-
-
-def _planes(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    planes = split(pixels)
-    return planes.colour, planes.alpha
+    return pixels
 
 
 def _on_white(pixels: np.ndarray) -> np.ndarray:
-    planes = split(pixels)
-    assert planes.alpha is not None
-    alpha = planes.alpha[..., None]
-    flat = planes.colour * alpha + 1 - alpha
-    return join(flat, None, like=pixels[..., 0] if flat.shape[-1] == 1 else pixels[..., :3])
+    full = full_scale(pixels.dtype)
+    values = full.unit(pixels)
+    alpha = values[..., -1:]
+    flat = full.stored(values[..., :-1] * alpha + 1 - alpha, pixels.dtype)
+    return flat[..., 0] if flat.shape[-1] == 1 else flat
 
 
-def _encode_8bit(pixels: np.ndarray, kind: str, picture: Picture) -> bytes:
+def _encode_8bit(pixels: np.ndarray, kind: str, metadata: Metadata) -> bytes:
     options: dict[str, Any] = {
         "PNG": {
             "compress_level": 2
         },  # a quarter of the time of 6, which was a sixth of a restoration, for 8 % more bytes
         "JPEG": {"quality": 95, "subsampling": "4:4:4"},
         "WEBP": {"quality": 95, "method": 4},
-        "TIFF": {"compression": "tiff_adobe_deflate"},
+        "AVIF": {"quality": 90, "subsampling": "4:4:4"},
     }.get(kind, {})
     buffer = BytesIO()
     image = Image.fromarray(np.ascontiguousarray(pixels))
-    if kind != "BMP":
-        options["icc_profile"] = picture.icc_profile
-    if picture.provenance is not None:
-        options |= _provenance(picture.provenance, kind)
+    if kind in ("JPEG", "WEBP", "AVIF"):
+        options |= _blocks(metadata, kind)
+    if kind in ("JPEG", "BMP") and metadata.dpi:
+        options["dpi"] = metadata.dpi
     image.save(buffer, kind, **options)
-    return buffer.getvalue()
+    data = buffer.getvalue()
+    return _with_chunks(data, metadata) if kind == "PNG" else data
 
 
-def _provenance(text: str, kind: str) -> dict[str, Any]:
-    """Pillow's options that write how a result was made."""
-    if kind == "PNG":
-        info = PngImagePlugin.PngInfo()
-        info.add_text(KEYWORD.decode(), text)
-        return {"pnginfo": info}
-    if kind == "TIFF":
-        return {"software": PREFIX + text}
-    if kind in ("JPEG", "WEBP"):
-        exif = Image.Exif()
-        exif[SOFTWARE] = PREFIX + text
-        return {"exif": exif.tobytes()}
-    return {}
+def _blocks(metadata: Metadata, kind: str) -> dict[str, Any]:
+    """Metadata as the options of Pillow's writers of JPEG, WebP and AVIF."""
+    exif = metadata.exif if metadata.made_with is None else with_software(metadata, metadata.made_with)
+    if kind == "JPEG" and exif and len(exif) > SEGMENT:
+        exif = None
+    options: dict[str, Any] = {}
+    if exif:
+        options["exif"] = b"Exif\0\0" + exif
+    if metadata.icc_profile:
+        options["icc_profile"] = metadata.icc_profile
+    if metadata.xmp and not (kind == "JPEG" and len(metadata.xmp) > SEGMENT):
+        options["xmp"] = metadata.xmp
+    if kind == "JPEG" and metadata.description:
+        options["comment"] = metadata.description.encode()[:65000]
+    return options
 
 
-def _encode_tiff(pixels: np.ndarray, picture: Picture) -> bytes:
-    import tifffile
-
-    buffer = BytesIO()
-    colour = pixels.ndim == 3 and pixels.shape[-1] >= 3
-    extra = ["unassalpha"] if pixels.ndim == 3 and pixels.shape[-1] in (2, 4) else None
-    tifffile.imwrite(
-        buffer, pixels, photometric="rgb" if colour else "minisblack", compression="zlib", extrasamples=extra,
-        planarconfig="contig" if pixels.ndim == 3 else None, iccprofile=picture.icc_profile, metadata=None,
-        software=None if picture.provenance is None else PREFIX + picture.provenance,
-    )  # fmt: skip
-    return buffer.getvalue()
+def _with_chunks(png: bytes, metadata: Metadata) -> bytes:
+    """A PNG with the chunks of its metadata right after the header (33 bytes with the signature)."""
+    return b"".join([png[:33], *png_chunks(metadata), png[33:]])
 
 
-def _encode_png16(pixels: np.ndarray, picture: Picture) -> bytes:
+def _png16(pixels: np.ndarray) -> bytes:
     """A 16-bit PNG with any number of channels (Pillow writes grey ones only); every row has the filter Up."""
     height, width = pixels.shape[:2]
     kind = {1: 0, 2: 4, 3: 2, 4: 6}[1 if pixels.ndim == 2 else pixels.shape[-1]]
@@ -140,10 +243,14 @@ def _encode_png16(pixels: np.ndarray, picture: Picture) -> bytes:
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
-    parts = [b"\x89PNG\r\n\x1a\n", chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0))]
-    if picture.icc_profile:
-        parts.append(chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(picture.icc_profile)))
-    if picture.provenance is not None:
-        parts.append(chunk(b"tEXt", KEYWORD + b"\0" + picture.provenance.encode("latin-1")))
-    parts += [chunk(b"IDAT", zlib.compress(filtered.tobytes(), 6)), chunk(b"IEND", b"")]
-    return b"".join(parts)
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0))
+    return b"".join(
+        [b"\x89PNG\r\n\x1a\n", header, chunk(b"IDAT", zlib.compress(filtered.tobytes(), 6)), chunk(b"IEND", b"")]
+    )
+
+
+def result_of(picture: Picture, pixels: np.ndarray, scale: float) -> Picture:
+    """``pixels``, ``scale`` times as large as the picture (smaller below 1), with its metadata corrected."""
+    return replace(
+        picture, pixels=pixels, metadata=picture.metadata.enlarged(scale, (pixels.shape[0], pixels.shape[1]))
+    )

@@ -1,4 +1,5 @@
-"""How a result was made, as a text that it carries: in PNG a text chunk, elsewhere the EXIF or TIFF tag *Software*.
+"""How a result was made, as a text that it carries: in PNG a text chunk, in FITS its history, in GIF a comment,
+elsewhere the EXIF or TIFF tag *Software*.
 
 Read from the header alone, whatever the size of the picture.
 """
@@ -19,10 +20,27 @@ def read_provenance(path: Path) -> str | None:
             start = file.read(8)
         if start == b"\x89PNG\r\n\x1a\n":
             return _in_png(path)
+        if start == b"SIMPLE  ":
+            return _after_prefix(_in_fits(path))
         tag = _in_tiff(path) if start[:2] in (b"II", b"MM") else _in_exif(path)
     except Exception:  # whatever a foreign or damaged file makes a decoder stumble over
         return None
+    return _after_prefix(tag)
+
+
+def _after_prefix(tag: str) -> str | None:
     return tag.removeprefix(PREFIX) if tag.startswith(PREFIX) else None
+
+
+def _in_fits(path: Path) -> str:
+    """The last history that begins as ours; a long one is cut into cards of 72 characters."""
+    found = ""
+    with path.open("rb") as file:
+        while (card := file.read(80)) and not card.startswith(b"END ") and file.tell() < 2**20:
+            if card.startswith(b"HISTORY "):
+                text = card[8:].decode("ascii", "replace")
+                found = text if text.startswith(PREFIX) else found + text
+    return found.rstrip()
 
 
 def _in_png(path: Path) -> str | None:
@@ -54,4 +72,5 @@ def _in_exif(path: Path) -> str:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with Image.open(path) as image:
-            return str(image.getexif().get(SOFTWARE, ""))
+            comment = image.info.get("comment", b"") if image.format == "GIF" else b""
+            return comment.decode("latin-1") or str(image.getexif().get(SOFTWARE, ""))

@@ -25,8 +25,9 @@ from usrnet.kernels.families import (
     motions,
 )
 from usrnet.kernels.field import Field, field, load_field, resolve_field, widening
-from usrnet.kernels.files import SUFFIXES, load, load_all, save
-from usrnet.kernels.language import SPEC, parse, resolve
+from usrnet.kernels.files import SUFFIXES, load, load_all, load_raw, save, split_index
+from usrnet.kernels.language import SPEC, from_file, parse, resolve
+from usrnet.kernels.look import center, centre_of_mass, findings, subtract
 from usrnet.kernels.shape import LOST_MASS, align, check, extent, shift
 
 __all__ = [
@@ -40,18 +41,23 @@ __all__ = [
     "airy_radius",
     "align",
     "bicubic",
+    "center",
+    "centre_of_mass",
     "check",
     "cubic",
     "delta",
     "disk",
     "extent",
     "field",
+    "findings",
+    "from_file",
     "gaussian",
     "gaussians",
     "line",
     "load",
     "load_all",
     "load_field",
+    "load_raw",
     "moffat",
     "motion",
     "motions",
@@ -60,5 +66,7 @@ __all__ = [
     "resolve_field",
     "save",
     "shift",
+    "split_index",
+    "subtract",
     "widening",
 ]

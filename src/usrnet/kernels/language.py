@@ -1,14 +1,16 @@
 """Kernels as people write them: ``gaussian:1.6``, ``motion:7``, ``psf.mat:3``."""
 
 import re
-from pathlib import Path
+import warnings
 from typing import Any
 
 import numpy as np
 
-from usrnet.errors import UsrnetError
+from usrnet.errors import UsrnetError, UsrnetWarning
 from usrnet.kernels.families import airy, bicubic, delta, disk, gaussian, line, moffat, motion
-from usrnet.kernels.files import SUFFIXES, load
+from usrnet.kernels.files import load, split_index
+from usrnet.kernels.look import findings, unplaced
+from usrnet.kernels.shape import align as place
 from usrnet.kernels.shape import check
 
 FAMILIES: dict[str, tuple[Any, ...]] = {  # those of numbers: the function and the ways to write them
@@ -21,22 +23,20 @@ FAMILIES: dict[str, tuple[Any, ...]] = {  # those of numbers: the function and t
 SPEC = (
     "delta, gaussian:WIDTH, gaussian:WIDTH1,WIDTH2,DEGREES, motion:SEED, line:LENGTH,DEGREES, disk:RADIUS, "
     "moffat:FWHM,BETA, airy:RADIUS, bicubic, "
-    "FILE.png, FILE.npy, FILE.txt, FILE.mat or FILE.mat:INDEX"
+    "a FILE (.png .npy .npz .mat .txt .csv .tif .fits) or FILE:INDEX"
 )
 
 
-def parse(text: str, scale: int = 1) -> np.ndarray:
+def parse(text: str, scale: int = 1, *, align: bool | None = None) -> np.ndarray:
     """The kernel that a text means, see ``SPEC``; kh×kw, or kh×kw×3 when a file holds one per channel.
 
-    Parametric kernels are moved for ``scale``, kernels from files are not. Raises ``UsrnetError`` when the text
-    means nothing or the file cannot be read.
+    Parametric kernels are moved for ``scale``. Kernels from files are looked at, with a note on what is doubtful, and
+    moved when ``align`` is true; when it is false a note says if one would have to be. Raises ``UsrnetError`` when
+    the text means nothing or the file cannot be read.
     """
     name, colon, values = text.partition(":")
-    file = re.fullmatch(r"(.+\.mat):(\d+)", text, re.IGNORECASE)
-    if file:
-        return load(Path(file[1]), index=int(file[2]))
-    if Path(text).suffix.lower() in SUFFIXES:
-        return load(Path(text))
+    if file := split_index(text):
+        return from_file(load(file[0], index=file[1]), text, scale, align=align)
     if text == "delta":
         return delta(scale=scale)
     if text == "bicubic":
@@ -57,7 +57,22 @@ def parse(text: str, scale: int = 1) -> np.ndarray:
     raise UsrnetError(f"kernel {text!r} is not known: use {SPEC}")
 
 
-def resolve(kernel: np.ndarray | str, *, scale: int) -> np.ndarray:
+def from_file(kernel: np.ndarray, name: str, scale: int, *, align: bool | None = None) -> np.ndarray:
+    """A kernel that was measured, looked at and placed; see ``parse``."""
+    doubts = findings(kernel, scale=scale)
+    doubt = unplaced(kernel, scale)
+    if align and doubt is None and scale > 1 and not doubts:
+        doubts = ["the kernel is placed for the scale already, and is taken as it is"]
+    elif align:
+        kernel = place(kernel, scale)
+    elif align is False and doubt:
+        doubts.append(doubt)
+    for text in doubts:
+        warnings.warn(f"{name}: {text}", UsrnetWarning, stacklevel=4)
+    return kernel
+
+
+def resolve(kernel: np.ndarray | str, *, scale: int, align: bool | None = None) -> np.ndarray:
     """A kernel array or text as C×kh×kw float64 with C = 1 or 3; a text is parsed together with the scale."""
-    taps = parse(kernel, scale) if isinstance(kernel, str) else check(np.asarray(kernel))
+    taps = parse(kernel, scale, align=align) if isinstance(kernel, str) else check(np.asarray(kernel))
     return taps[None] if taps.ndim == 2 else np.ascontiguousarray(np.moveaxis(taps, -1, 0))

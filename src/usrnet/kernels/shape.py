@@ -60,6 +60,8 @@ def check(kernel: np.ndarray, *, name: str = "the kernel", quiet: bool = False) 
     Raises ``UsrnetError`` for what is not kh×kw or kh×kw×3, not real, not finite, or has a sum that is not
     clearly positive.
     """
+    if kernel.ndim == 3 and kernel.shape[-1] == 1:
+        kernel = kernel[..., 0]
     if kernel.dtype.kind not in "biuf":
         raise UsrnetError(f"{name} holds {kernel.dtype} values: a kernel is made of real numbers")
     if kernel.ndim not in (2, 3) or (kernel.ndim == 3 and kernel.shape[-1] != 3) or not kernel.size:

@@ -1,6 +1,6 @@
 """The main job: picture + kernel + noise → picture."""
 
-from usrnet.restoration.files import restore_file
+from usrnet.restoration.files import Handling, restore_file
 from usrnet.restoration.folder import Outcome, restore_pictures, sort_out
 from usrnet.restoration.observation import (
     DEFAULT_NOISE_LEVEL,
@@ -8,6 +8,7 @@ from usrnet.restoration.observation import (
     Observation,
     default_kernel,
     observe,
+    observe_channels,
 )
 from usrnet.restoration.restorer import Boundary, Restorer, inference, restore
 from usrnet.restoration.unknown import AUTO, Unknown, ask, settle
@@ -17,6 +18,7 @@ __all__ = [
     "DEFAULT_NOISE_LEVEL",
     "DEFAULT_WIDTHS",
     "Boundary",
+    "Handling",
     "Observation",
     "Outcome",
     "Restorer",
@@ -25,6 +27,7 @@ __all__ = [
     "default_kernel",
     "inference",
     "observe",
+    "observe_channels",
     "restore",
     "restore_file",
     "restore_pictures",

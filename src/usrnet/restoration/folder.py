@@ -1,7 +1,7 @@
 """Many pictures one after the other: each is written, left alone or failed, and none stops the others."""
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal
 from usrnet import io as pictures
 from usrnet.device import peak_memory_mb
 from usrnet.errors import PictureError
-from usrnet.restoration.files import restore_file
+from usrnet.restoration.files import Handling, restore_file
 from usrnet.restoration.jobs import Job, Recipe
 from usrnet.restoration.observation import Observation
 from usrnet.restoration.restorer import Restorer
@@ -66,12 +66,15 @@ def _difference(before: Recipe, now: Recipe) -> str:
 def restore_pictures(
     restorer: Restorer,
     jobs: Iterable[Job],
-    known: Observation | Unknown,
+    known: Observation | Unknown | Sequence[Observation],
     *,
+    handling: Handling | None = None,
     max_pixels: int = pictures.DEFAULT_MAX_PIXELS,
     progress: Callable[[Job, int, int], None] = lambda job, done, total: None,
 ) -> Iterator[Outcome]:
     """Restore picture after picture; yields an outcome for each, whatever it raises (an interrupt apart).
+
+    ``known``, ``handling``: as for ``restore_file``.
 
     ``progress``: called with the job and its tiles done and in all.
     """
@@ -81,7 +84,8 @@ def restore_pictures(
             if isinstance(job.target, Path):
                 job.target.parent.mkdir(parents=True, exist_ok=True)
             observation, found = restore_file(
-                restorer, job.source, job.target, known, provenance=job.recipe.text(), max_pixels=max_pixels,
+                restorer, job.source, job.target, known, handling=handling, provenance=job.recipe.text(),
+                max_pixels=max_pixels,
                 progress=lambda done, total, job=job: progress(job, done, total),
             )  # fmt: skip
         except Exception as error:

@@ -2,14 +2,15 @@
 
 import json
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
 from glob import glob, has_magic
 from pathlib import Path
 from typing import BinaryIO
 
 from usrnet.errors import UsrnetError
-from usrnet.io import FORMATS, SUFFIXES, read_provenance
+from usrnet.io import SUFFIXES, kind_of, read_provenance, result_suffix
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Recipe:
     model: str
     source: str = ""
     options: str = ""
+    all_pages: bool = False
 
     @classmethod
     def of_settings(
@@ -34,8 +36,10 @@ class Recipe:
         return cls(scale, Path(kernel).name, noise_level, Path(model).name, options=options)
 
     def text(self) -> str:
-        """What is written into the result."""
-        return json.dumps(asdict(self), ensure_ascii=True)
+        """What is written into the result; what was not asked for is not named."""
+        usual = {field.name: field.default for field in fields(self)}
+        said = {key: value for key, value in asdict(self).items() if value != usual[key]}
+        return json.dumps(said, ensure_ascii=True)
 
     @classmethod
     def of(cls, path: Path) -> "Recipe | None":
@@ -61,19 +65,25 @@ class Job:
         return source, target
 
 
-def find_pictures(inputs: Iterable[str], *, recursive: bool = False) -> list[tuple[Path, Path]]:
+def find_pictures(
+    inputs: Iterable[str], *, recursive: bool = False, passed_over: Callable[[str], None] = lambda text: None
+) -> list[tuple[Path, Path]]:
     """The pictures behind files, globs and folders, each with the folder that its output path is relative to.
 
     Names are in order and without repeats. A file is taken whatever its suffix (its content decides); of
     folders and globs the files with a known picture suffix are taken, unless they are results of ours. Raises
-    ``UsrnetError`` when a folder or glob holds none.
+    ``UsrnetError`` when a folder or glob holds none. ``passed_over`` is called with a sentence on a folder's files
+    that are no pictures by their suffix.
     """
     found: dict[Path, Path] = {}
     for text in inputs:
         path = Path(text)
         if path.is_dir():
             walk = path.rglob("*") if recursive else path.glob("*")
-            candidates = sorted(file for file in walk if _is_picture(file))
+            everything = [file for file in walk if file.is_file() and not file.name.startswith(".")]
+            candidates = sorted(file for file in everything if _is_picture(file))
+            if others := [file for file in everything if not _is_picture(file)]:
+                passed_over(_others(path, others))
             root = path
         elif has_magic(text) and not path.exists():
             names = glob(text, recursive=True)  # noqa: PTH207
@@ -92,6 +102,14 @@ def find_pictures(inputs: Iterable[str], *, recursive: bool = False) -> list[tup
     return list(found.items())
 
 
+def _others(folder: Path, others: Sequence[Path]) -> str:
+    """One line on the files of a folder that are not taken."""
+    counts = Counter(file.suffix.lower() or "no suffix" for file in others)
+    kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items(), key=lambda pair: -pair[1])[:8])
+    more = f" and {len(counts) - 8} other kinds" if len(counts) > 8 else ""
+    return f"{folder}: passed over as no pictures: {kinds}{more}"
+
+
 def plan_jobs(pictures: Sequence[tuple[Path, Path]], output: str | Path | None, recipe: Recipe) -> list[Job]:
     """Where every picture's result goes: ``NAME_x4.png`` beside it, or in the folder ``output``.
 
@@ -104,8 +122,7 @@ def plan_jobs(pictures: Sequence[tuple[Path, Path]], output: str | Path | None, 
         target = Path(output)
         if len(pictures) != 1:
             raise UsrnetError(f"{target} is one file, but there are {len(pictures)} pictures: give -o a folder")
-        if target.suffix.lower() not in FORMATS:
-            raise UsrnetError(f"{target}: cannot write {target.suffix}: use {', '.join(FORMATS)}")
+        kind_of(target, animated=recipe.all_pages)
         jobs = [Job(pictures[0][0], target, _named(recipe, pictures[0][0]))]
     else:
         jobs = _named_jobs(pictures, None if output is None else Path(output), recipe)
@@ -123,14 +140,14 @@ def _is_file_name(output: str | Path) -> bool:
 
 
 def _named(recipe: Recipe, source: Path) -> Recipe:
-    return Recipe(**{**asdict(recipe), "source": source.name})
+    return replace(recipe, source=source.name)
 
 
 def _named_jobs(pictures: Sequence[tuple[Path, Path]], output: Path | None, recipe: Recipe) -> list[Job]:
     jobs: dict[Path, Job] = {}
     for source, root in pictures:
         folder = source.parent if output is None else output / source.parent.relative_to(root)
-        suffix = ".tif" if source.suffix.lower() in (".tif", ".tiff") else ".png"
+        suffix = result_suffix(source, all_pages=recipe.all_pages)
         plain = folder / f"{source.stem}_x{recipe.scale}{suffix}"
         longer = folder / f"{source.stem}_{source.suffix[1:]}_x{recipe.scale}{suffix}"
         # Who has the plain name already, in this run or on the disk, keeps it.

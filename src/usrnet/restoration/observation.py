@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 
@@ -41,6 +41,15 @@ class Observation:
         """The sides of the window that holds the kernel; the margins of nothing around it cost time for nothing."""
         return kernels.extent(self.taps)
 
+    @cached_property
+    def is_identity(self) -> bool:
+        """Whether the picture is the scene itself, ``y = x``: no enlarging, no blur and no noise."""
+        height, width = self.taps.shape[-2:]
+        middle = self.taps[:, height // 2, width // 2]
+        alone = bool((middle == 1).all()) and float(np.abs(self.taps).sum()) == float(middle.sum())
+        quiet = isinstance(self.noise_level, float | int) and self.noise_level == 0
+        return self.scale == 1 and quiet and alone and self.field is None
+
     def stored_as(
         self, *, camera: bool = False, icc_profile: bytes | None = None, gamma: float | None = None
     ) -> "Observation":
@@ -77,9 +86,11 @@ def observe(
     light: Light = "auto",
     saturation: float | str = "auto",
     corner_boost: float = 1.0,
+    align: bool | None = None,
 ) -> Observation:
     """What a person says of a picture, checked: a kernel is an array, a text, a field, or None for the mild default.
 
+    ``align``: whether a kernel file is moved for the scale; when it is false a note says if one would have to be.
     ``corner_boost``: how many times as wide a single kernel is in the corners as in the middle. The others are as for
     :func:`restore`. Raises ``UsrnetError`` for a scale, a kernel, a noise level or anything else that makes no sense.
     """
@@ -97,7 +108,7 @@ def observe(
         taps = field.mean()
     else:
         assert not isinstance(kernel, kernels.Field)
-        taps = kernels.resolve(default_kernel(s) if kernel is None else kernel, scale=s)
+        taps = kernels.resolve(default_kernel(s) if kernel is None else kernel, scale=s, align=align)
         field = None if corner_boost == 1 else kernels.widening(taps, corner_boost)
     return Observation(s, taps, parse_noise(noise_level), _check_saturation(saturation), light, field=field)
 
@@ -112,6 +123,14 @@ def _check_saturation(saturation: float | str) -> float | None:
     if not 1 <= level <= 255:
         raise UsrnetError(f"saturation {level:g} is not a level from 1 to 255")
     return level / 255
+
+
+def observe_channels(*, kernel: str | None, **known: Any) -> list[Observation]:
+    """One observation, or one for each kernel of a file that holds several; see ``observe``."""
+    file = kernels.split_index(kernel) if kernel is not None else None
+    if kernel is None or file is None or file[1] is not None or (count := len(kernels.load_all(file[0]))) == 1:
+        return [observe(kernel=kernel, **known)]
+    return [observe(kernel=f"{kernel}:{index + 1}", **known) for index in range(count)]
 
 
 def default_kernel(scale: int) -> str:

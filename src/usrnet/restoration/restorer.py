@@ -66,12 +66,15 @@ def restore(
     device: str = "auto",
     strength: float = 100,
     ensemble: bool = False,
+    white: pictures.White = None,
     progress: Progress | None = None,
 ) -> AnyImage:
     """Deblur and enlarge a picture.
 
-    ``image``: a PIL image or an array H×W, H×W×3 or H×W×4, uint8, uint16 or float in [0,1]; the answer is of
-    the same kind, sH×sW. ``model``: a model or a name or file for ``load``. ``kernel``: kh×kw (or kh×kw×3, one
+    ``image``: a PIL image or an array H×W, H×W×1, H×W×3 or H×W×4 of whole numbers or floats; the answer is of the
+    same kind, sH×sW. ``white``: the value that is full scale (4095 for 12-bit counts in 16 bits), ``"auto"`` for the
+    range of the data, None for what the type means (floats: 1); noise levels count in 1/255 of it.
+    ``model``: a model or a name or file for ``load``. ``kernel``: kh×kw (or kh×kw×3, one
     per channel) or a text such as ``"gaussian:1.6"``, which is parsed together with the scale; an array is taken
     as it is; a :class:`~usrnet.kernels.Field` is a blur that varies over the picture. ``noise_level``: the noise's
     standard deviation on the 0–255 scale, a map H×W of it, or ``"poisson:GAIN,READ"``. Kernel and noise level may be
@@ -91,7 +94,7 @@ def restore(
     restorer = Restorer(model, tile=tile, precision=precision, device=device, strength=strength, ensemble=ensemble)
     return restorer(
         image, scale=scale, kernel=kernel, noise_level=noise_level, light=light, saturation=saturation,
-        progress=progress,
+        white=white, progress=progress,
     )  # fmt: skip
 
 
@@ -156,25 +159,30 @@ class Restorer:
         noise_level: float | str | np.ndarray | Poisson = DEFAULT_NOISE_LEVEL,
         light: Light = "auto",
         saturation: float | str = "auto",
+        white: pictures.White = None,
         progress: Progress | None = None,
     ) -> AnyImage:
         """Restore one picture; ``image`` and what is known of it as for :func:`restore`."""
         known = ask(scale=scale, kernel=kernel, noise_level=noise_level, light=light, saturation=saturation)
-        source = pictures.from_any(image)
-        observation, _ = settle(known, source.pixels, jpeg_of(image))
-        observation = observation.stored_as(camera=source.camera, icc_profile=source.icc_profile, gamma=source.gamma)
-        return pictures.to_any(self.restore(source.pixels, observation, progress=progress), like=image)
+        given = pictures.from_any(image, white=white)
+        observation, _ = settle(known, given.plain(), jpeg_of(image))
+        beside = given.metadata
+        observation = observation.stored_as(camera=beside.camera, icc_profile=beside.icc_profile, gamma=beside.gamma)
+        restored = self.restore(given.pixels, observation, levels=given.levels, progress=progress)
+        return pictures.to_any(restored, given=given)
 
     def restore(
         self,
         pixels: np.ndarray,
         observation: Observation,
         *,
+        levels: pictures.Levels | None = None,
         progress: Progress | None = None,
         bright: Brightness | None = None,
     ) -> np.ndarray:
         """Restore an array H×W, H×W×2, H×W×3 or H×W×4 (grey or colour, with or without alpha).
 
+        ``levels``: which values are black and full scale, None for what the type means.
         ``bright`` takes note of what was found behind clipped pixels.
         Raises ``PictureError`` when the memory does not suffice or what comes out is not finite.
         """
@@ -183,7 +191,7 @@ class Restorer:
         def attempt(tile: int | str) -> np.ndarray:
             result = np.empty((height, width, *pixels.shape[2:]), pixels.dtype)
             top = 0
-            for strip in self.strips(pixels, observation, tile=tile, progress=progress, bright=bright):
+            for strip in self.strips(pixels, observation, levels=levels, tile=tile, progress=progress, bright=bright):
                 result[top : top + len(strip)] = strip
                 top += len(strip)
             return result
@@ -221,17 +229,23 @@ class Restorer:
         source: Rows,
         observation: Observation,
         *,
+        levels: pictures.Levels | None = None,
         tile: int | str | None = None,
         progress: Progress | None = None,
         bright: Brightness | None = None,
     ) -> Iterator[np.ndarray]:
         """The result from top to bottom, in strips of rows; of ``source`` no more is read than a strip needs.
 
-        What is kept in memory grows with the width of the picture, not with its height. ``tile``: in place of the
-        restorer's own. ``bright`` takes note of what was found behind clipped pixels.
+        What is kept in memory grows with the width of the picture, not with its height. ``levels``: as for
+        ``restore``; ``tile``: in place of the restorer's own. ``bright`` takes note of what was found behind clipped
+        pixels. An observation that says that the picture is what was there, ``y = x``, gives the values as they are.
         """
         height, width = source.shape[:2]
         s = observation.scale
+        if observation.is_identity:
+            for top in range(0, height, STRIP_ROWS):
+                yield source[top : min(top + STRIP_ROWS, height)]
+            return
         channels = 3 if len(source.shape) == 3 and source.shape[2] >= 3 else 1
         if isinstance(observation.noise_level, np.ndarray) and observation.noise_level.shape != (height, width):
             raise UsrnetError(
@@ -243,7 +257,7 @@ class Restorer:
         overlap = np.zeros((0, s * width, channels), np.float32)
         for row, following in zip_longest(rows, rows[1:]):
             pixels = source[row.first : row.last]
-            planes = pictures.split(pixels)
+            planes = pictures.split(pixels, levels)
             stored = planes.colour if planes.alpha is None else pictures.bleed(planes.colour, planes.alpha)
             strip = np.zeros((s * (row.stop - row.start), s * width, channels), np.float32)
             strip[: len(overlap)] = overlap
@@ -261,7 +275,8 @@ class Restorer:
             for top in range(0, final, STRIP_ROWS):
                 band = slice(top, min(top + STRIP_ROWS, final))
                 colour = strip[band] if curve is None else curve.encode(strip[band])
-                yield pictures.join(colour, None if alpha is None else alpha[band], like=pixels)
+                opacity = None if alpha is None else alpha[band]
+                yield pictures.join(colour, opacity, like=pixels, levels=levels)
             overlap = strip[final:].copy()
             del strip, alpha, pixels, planes, stored  # or two strips would be in memory
         if progress:

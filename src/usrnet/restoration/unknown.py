@@ -44,6 +44,7 @@ def ask(
     light: Light = "auto",
     saturation: float | str = "auto",
     corner_boost: float = 1.0,
+    align: bool | None = None,
 ) -> Observation | Unknown:
     """As :func:`~usrnet.restoration.observe`, but kernel and noise level may also be ``"auto"``.
 
@@ -61,6 +62,7 @@ def ask(
         light=light,
         saturation=saturation,
         corner_boost=corner_boost,
+        align=align,
     )
     if not (unknown_kernel or unknown_noise):
         return known

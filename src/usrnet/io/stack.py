@@ -1,0 +1,223 @@
+"""Files of several pictures: TIFF stacks, FITS cubes, animated GIF, WebP and PNG.
+
+A stack is read picture by picture and written back to its own kind, with its axes, times and descriptions.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import Image
+
+from usrnet.errors import PictureError
+from usrnet.io import fits, tiff
+from usrnet.io.decode import TIFF_MAGIC, Picture, check_size, finite, guarded, open_pillow, pixels_of, read_bytes
+from usrnet.io.encode import ANIMATIONS, converted, deliver, kind_of
+from usrnet.io.levels import Levels
+from usrnet.io.metadata import Metadata, from_pillow, note_of
+from usrnet.io.provenance import PREFIX
+
+ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")
+
+
+@dataclass(frozen=True)
+class Stack:
+    """Several pictures of one file. ``kind``: ``TIFF``, ``FITS`` or a format of ``ANIMATED``; ``channels``: how many
+    kinds of light there are; ``picture(i)`` reads one.
+
+    ``timing``: what the frames of an animation say of time.
+    """
+
+    kind: str
+    count: int
+    picture: Callable[[int], Picture]
+    name: str
+    channels: int = 1
+    channel_of: Callable[[int], int] = lambda index: 0
+    timing: dict[str, Any] = field(default_factory=dict)
+    close: Callable[[], None] = lambda: None
+
+
+def open_stack(source: Path | BinaryIO, *, max_pixels: int) -> Stack | None:
+    """The pictures of a file; None when it holds only one. Raises ``PictureError``."""
+    name = str(source) if isinstance(source, Path) else "standard input"
+    data = read_bytes(source)
+    return guarded(name, lambda: _open(data, name, max_pixels))
+
+
+def _open(data: bytes, name: str, max_pixels: int) -> Stack | None:
+    if data[:4] in TIFF_MAGIC:
+        return _tiff_stack(data, name, max_pixels)
+    if data[:9] == b"SIMPLE  =":
+        return _fits_stack(data, name, max_pixels)
+    try:
+        with open_pillow(data) as image:
+            kind, count = image.format or "", getattr(image, "n_frames", 1)
+            size = image.size
+    except Image.UnidentifiedImageError:
+        return None
+    if count < 2 or kind not in ANIMATED:
+        return None
+    check_size(size[0] * count, size[1], name, max_pixels)
+    return _animation(data, name, kind, count)
+
+
+def _tiff_stack(data: bytes, name: str, max_pixels: int) -> Stack | None:
+    file = tiff.TiffFile(BytesIO(data), name=name)
+    if len(file) < 2:
+        file.close()
+        return None
+    first = file.rows().metadata()
+
+    def picture(index: int) -> Picture:
+        rows = file.rows(index)
+        check_size(rows.shape[1], rows.shape[0], name, max_pixels, channels=rows.channels)
+        metadata = rows.metadata() if index else first
+        return Picture(rows[:], metadata, rows.extra, rows.declared)
+
+    channels, channel_of = _channels(first.description or "", len(file))
+    return Stack("TIFF", len(file), picture, name, channels, channel_of, close=file.close)
+
+
+def _channels(text: str, count: int) -> tuple[int, Callable[[int], int]]:
+    """How many channels a stack has, and which one a plane is of, from what ImageJ or OME write."""
+    if found := re.search(r"^channels=(\d+)$", text, re.MULTILINE):
+        channels = max(1, int(found[1]))
+        return channels, lambda index: index % channels  # ImageJ counts channels first
+    sizes = {axis: re.search(rf'\bSize{axis}="(\d+)"', text) for axis in "CZT"}
+    order = re.search(r'\bDimensionOrder="XY([CZT]{3})"', text)
+    if order and all(sizes.values()):
+        lengths = {axis: int(match[1]) for axis, match in sizes.items() if match}
+        step = 1
+        for axis in order[1]:
+            if axis == "C":
+                break
+            step *= lengths[axis]
+        channels = max(1, lengths["C"])
+        if channels * lengths["Z"] * lengths["T"] == count:
+            return channels, lambda index: index // step % channels
+    return 1, lambda index: 0
+
+
+def _fits_stack(data: bytes, name: str, max_pixels: int) -> Stack | None:
+    def check(width: int, height: int) -> None:
+        check_size(width, height, name, max_pixels)
+
+    planes, metadata = fits.read_planes(data, name, check)
+    if len(planes) < 2:
+        return None
+    return Stack("FITS", len(planes), lambda index: finite(Picture(planes[index], metadata), name), name)
+
+
+def _animation(data: bytes, name: str, kind: str, count: int) -> Stack:
+    note = note_of(name)
+    image: Any = open_pillow(data)
+    metadata, _ = from_pillow(image, note)
+    durations: list[int] = []
+    frames: list[np.ndarray] = []
+    for index in range(count):
+        image.seek(index)
+        image.load()
+        durations.append(int(image.info.get("duration", 0) or 0))
+        pixels, _ = pixels_of(image, metadata, note)
+        frames.append(np.array(pixels))
+    # All frames of one layout: a frame without transparency among others with it is opaque.
+    widest = max(frames, key=lambda frame: frame.shape[2] if frame.ndim == 3 else 1)
+    layout = widest.shape[2] if widest.ndim == 3 else 1
+    if any((frame.shape[2] if frame.ndim == 3 else 1) != layout for frame in frames):
+        mode = "RGBA" if layout in (2, 4) else "RGB"
+        frames = [np.asarray(Image.fromarray(frame).convert(mode)) for frame in frames]
+    timing = {"duration": durations, "loop": image.info.get("loop", 0 if kind != "GIF" else None)}
+    return Stack(kind, count, lambda index: Picture(frames[index], metadata), name, timing=timing)
+
+
+def target_kind(target: Path | BinaryIO, stack: Stack) -> str:
+    """The format that the results of a stack are written in. Raises ``PictureError`` for one that holds no stacks."""
+    if not isinstance(target, Path):
+        return stack.kind
+    kind = kind_of(target, animated=True)
+    allowed = {"TIFF": {"TIFF", "FITS"}, "FITS": {"FITS", "TIFF"}}.get(stack.kind, {*ANIMATIONS.values(), "TIFF"})
+    if kind not in allowed:
+        raise PictureError(
+            f"{target}: {kind} does not hold the {stack.count} pictures of {stack.name}: use .tif"
+            + ("" if stack.kind in ("TIFF", "FITS") else ", .gif, .webp or .png")
+        )
+    return kind
+
+
+def result_suffix(kind: str) -> str:
+    """The suffix of a stack's own kind."""
+    return {"TIFF": ".tif", "FITS": ".fits", "GIF": ".gif", "WEBP": ".webp"}.get(kind, ".png")
+
+
+def write_stack(
+    target: Path | BinaryIO,
+    results: Iterator[tuple[Picture, Levels | None]],
+    stack: Stack,
+    *,
+    kind: str,
+    scale: int,
+    size: int,
+) -> None:
+    """Write the restored pictures of a stack; the file appears whole or not at all.
+
+    ``results``: one after the other, with their levels; ``size``: of all in bytes. Raises ``PictureError``.
+    """
+    name = str(target) if isinstance(target, Path) else "standard output"
+    if kind == "TIFF":
+        pages = (_page(picture, index, stack, scale) for index, (picture, _) in enumerate(results))
+        tiff.write_pages(target, pages, size=size)
+        return
+    pictures = list(results)
+    if kind == "FITS":
+        planes = [picture.pixels for picture, _ in pictures]
+        if any(plane.ndim != 2 or plane.shape != planes[0].shape for plane in planes):
+            raise PictureError(f"{name}: FITS holds grey planes of one size only: use .tif")
+        deliver(target, fits.encode(np.stack(planes), pictures[0][0].metadata, name))
+        return
+    deliver(target, _encode_animation(pictures, kind, stack))
+
+
+def _page(picture: Picture, index: int, stack: Stack, scale: int) -> tiff.Page:
+    metadata = picture.metadata
+    if index == 0:
+        text = metadata.description
+        size = (picture.pixels.shape[0], picture.pixels.shape[1])
+        text = tiff.description_of_result(text, scale, size, pages=stack.count, all_pages=True)
+        metadata = replace(metadata, description=text)
+    else:  # what is said once, of the whole stack
+        metadata = replace(
+            metadata, exif=None, xmp=None, provenance=None, description=_own_text(metadata.description)
+        )
+    pixels = picture.pixels
+    return tiff.Page([pixels], pixels.shape, pixels.dtype, picture.extra, metadata)
+
+
+def _own_text(text: str | None) -> str | None:
+    """The description of a further page, unless it is of the whole stack."""
+    return None if text and text.startswith(("ImageJ=", '{"shape":')) else text
+
+
+def _encode_animation(pictures: list[tuple[Picture, Levels | None]], kind: str, stack: Stack) -> bytes:
+    frames = [Image.fromarray(converted(picture.pixels, np.dtype(np.uint8), levels)) for picture, levels in pictures]
+    metadata: Metadata = pictures[0][0].metadata
+    options: dict[str, Any] = {key: value for key, value in stack.timing.items() if value is not None}
+    if kind == "GIF":
+        options |= {"disposal": 2, "optimize": False}
+        if metadata.provenance is not None:
+            options["comment"] = (PREFIX + metadata.provenance).encode()
+    elif kind == "PNG":
+        options |= {"compress_level": 2, "default_image": False}
+    else:
+        options |= {"quality": 95, "method": 4}
+        if metadata.exif:
+            options["exif"] = b"Exif\0\0" + metadata.exif
+    if metadata.icc_profile and kind != "GIF":
+        options["icc_profile"] = metadata.icc_profile
+    buffer = BytesIO()
+    frames[0].save(buffer, kind, save_all=True, append_images=frames[1:], **options)
+    return buffer.getvalue()

@@ -1,0 +1,128 @@
+"""More than 8 bits, and the kinds of files that phones and other programs write."""
+
+import io as streams
+
+import imagecodecs
+import numpy as np
+import pytest
+from PIL import Image
+
+from usrnet import io
+from usrnet.errors import PictureError, UsrnetWarning
+
+
+def ramp(top: int, shape: tuple[int, ...] = (32, 48, 3)) -> np.ndarray:
+    values = np.linspace(0, top, int(np.prod(shape))).reshape(shape).round()
+    return values.astype(np.uint8 if top < 256 else np.uint16)
+
+
+@pytest.mark.parametrize("bits", [8, 10, 12])
+@pytest.mark.parametrize("shape", [(32, 48), (32, 48, 3), (32, 48, 4)])
+def test_avif(tmp_path, bits, shape):
+    values = ramp(2**bits - 1, shape)
+    (tmp_path / "a.avif").write_bytes(imagecodecs.avif_encode(values, level=98, bitspersample=bits))
+    back = io.read_whole(tmp_path / "a.avif").pixels
+    full = 255 if bits == 8 else 65535
+    assert back.dtype == (np.uint8 if bits == 8 else np.uint16)
+    back = back[..., 0] if back.ndim > values.ndim else back
+    assert np.abs(back / full - values / (2**bits - 1)).mean() < 0.01
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_turned_avif(tmp_path, photo, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(photo[:40, :60]).save(tmp_path / "a.avif", quality=95, exif=exif)
+    from PIL import ImageOps
+
+    with Image.open(tmp_path / "a.avif") as image:
+        turned = np.asarray(ImageOps.exif_transpose(image))
+    assert np.array_equal(io.read_whole(tmp_path / "a.avif").pixels, turned)
+
+
+@pytest.mark.parametrize("bits", [8, 12, 16])
+@pytest.mark.parametrize("shape", [(32, 48), (32, 48, 3), (32, 48, 4)])
+@pytest.mark.parametrize("container", ["jp2", "j2k"])
+def test_jpeg_2000(tmp_path, bits, shape, container):
+    values = ramp(2**bits - 1, shape)
+    data = imagecodecs.jpeg2k_encode(values, level=0, bitspersample=bits, codecformat=container)
+    (tmp_path / f"a.{container}").write_bytes(data)
+    back = io.read_whole(tmp_path / f"a.{container}").pixels
+    full = 255 if bits == 8 else 65535
+    assert back.shape == shape
+    assert np.abs(back / full - values / (2**bits - 1)).max() < 1 / full
+
+
+@pytest.mark.parametrize("top", [255, 1023, 4095, 65535])
+@pytest.mark.parametrize("plain", [False, True])
+@pytest.mark.parametrize("shape", [(7, 9), (7, 9, 3)])
+def test_portable_maps(tmp_path, top, plain, shape):
+    values = ramp(top, shape)
+    letter = {(2, False): 5, (3, False): 6, (2, True): 2, (3, True): 3}[len(shape), plain]
+    head = f"P{letter}\n# made by a camera\n{shape[1]} {shape[0]}\n{top}\n".encode()
+    if plain:
+        body = " ".join(map(str, values.ravel())).encode()
+    else:
+        body = values.astype(">u2" if top > 255 else "u1").tobytes()
+    (tmp_path / "a.ppm").write_bytes(head + body)
+    back = io.read_whole(tmp_path / "a.ppm").pixels
+    full = 255 if top == 255 else 65535
+    assert back.shape == shape
+    assert np.abs(back / full - values / top).max() <= 0.51 / full
+    (tmp_path / "a.ppm").write_bytes(head + body[:20])
+    with pytest.raises(PictureError, match="damaged"):
+        io.read_whole(tmp_path / "a.ppm")
+
+
+def test_pam_and_pfm(tmp_path):
+    values = ramp(65535, (7, 9, 4))
+    head = b"P7\nWIDTH 9\nHEIGHT 7\nDEPTH 4\nMAXVAL 65535\nTUPLTYPE RGB_ALPHA\nENDHDR\n"
+    (tmp_path / "a.pam").write_bytes(head + values.astype(">u2").tobytes())
+    assert np.array_equal(io.read_whole(tmp_path / "a.pam").pixels, values)
+    floats = np.random.default_rng(0).random((7, 9, 3)).astype(np.float32)
+    for order, sign in (("<f4", "-1.0"), (">f4", "1.0")):
+        (tmp_path / "a.pfm").write_bytes(f"PF\n9 7\n{sign}\n".encode() + floats[::-1].astype(order).tobytes())
+        assert np.array_equal(io.read_whole(tmp_path / "a.pfm").pixels, floats)
+
+
+def test_qoi_jfif_and_mpo(tmp_path, photo):
+    image = Image.fromarray(photo[:40, :60])
+    (tmp_path / "a.qoi").write_bytes(imagecodecs.qoi_encode(photo[:40, :60].copy()))
+    assert np.array_equal(io.read_whole(tmp_path / "a.qoi").pixels, photo[:40, :60])
+    image.save(tmp_path / "a.jfif", "JPEG", quality=95)
+    assert io.read_whole(tmp_path / "a.jfif").pixels.shape == (40, 60, 3)
+    image.save(tmp_path / "a.mpo", save_all=True, append_images=[image])
+    with pytest.warns(UsrnetWarning, match="2 pictures in one file, only the first"):
+        assert io.read_whole(tmp_path / "a.mpo").pixels.shape == (40, 60, 3)
+
+
+@pytest.mark.parametrize("bits", [8, 10])
+def test_heif(tmp_path, photo, bits):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    values = photo[:64, :96]
+    exif = Image.Exif()
+    exif[0x0112], exif[0x0110] = 6, "Phone 7"
+    if bits == 8:
+        heif = pillow_heif.from_pillow(Image.fromarray(values))
+    else:
+        deep = (values.astype(np.uint16) * 257).tobytes()
+        heif = pillow_heif.from_bytes("RGB;16", (96, 64), deep)
+    heif.info["exif"] = exif.tobytes()
+    heif.save(tmp_path / "a.heic", quality=95)
+    picture = io.read_whole(tmp_path / "a.heic")
+    assert picture.pixels.dtype == (np.uint8 if bits == 8 else np.uint16)
+    full = np.iinfo(picture.pixels.dtype).max
+    upright = np.rot90(values, -1) if picture.pixels.shape[:2] == (96, 64) else values
+    assert np.abs(picture.pixels / full - upright / 255).mean() < 0.02
+    buffer = streams.BytesIO((tmp_path / "a.heic").read_bytes()[:500])
+    with pytest.raises(PictureError, match="damaged"):
+        io.read_whole(buffer)
+
+
+def test_heif_without_its_package_is_named(tmp_path, monkeypatch):
+    import sys
+
+    (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100))
+    monkeypatch.setitem(sys.modules, "pillow_heif", None)
+    with pytest.raises(PictureError, match=r"a\.heic: this needs pillow_heif.*usrnet\[phone\]"):
+        io.read_whole(tmp_path / "a.heic")
