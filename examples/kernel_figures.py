@@ -42,7 +42,8 @@ def _frame(kernel: np.ndarray, title: str, *, limit: float) -> np.ndarray:
 def _middle(text: str) -> tuple[slice, slice]:
     """The middle 25×25 taps, beyond which there is little to see."""
     middle = kernels.parse(text).shape[0] // 2
-    return (slice(middle - 12, middle + 13),) * 2
+    part = slice(middle - 12, middle + 13)
+    return part, part
 
 
 def main() -> None:

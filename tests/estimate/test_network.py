@@ -33,4 +33,4 @@ def test_smaller_tiles_are_read_too(photo):
 
 def test_the_weights_are_small_and_know_their_sizes():
     assert network.WEIGHTS.stat().st_size < 3e6
-    assert network.load().layers[0].weight.shape[1] == network.INPUTS
+    assert next(network.load().parameters()).shape[1] == network.INPUTS

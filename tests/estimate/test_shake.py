@@ -33,7 +33,7 @@ def test_the_kernel_is_not_flipped(photo):
 
 
 def test_the_pyramid_finds_a_first_kernel(photo):
-    sharp = ndimage.zoom(photo[:, :, :].astype(float) / 255, (0.6, 0.6, 1), order=1)
+    sharp = np.asarray(ndimage.zoom(photo.astype(float) / 255, (0.6, 0.6, 1), order=1))
     kernel = kernels.gaussian(2.5, 0.8, 30)
     first = shake.pyramid(circular(sharp, kernel).mean(axis=2), 1 / 255, weight=4e-3)
     assert first.shape == (shake.SIDE, shake.SIDE)

@@ -5,6 +5,7 @@ import pytest
 
 from usrnet.errors import UsrnetError
 from usrnet.io import Picture, write
+from usrnet.io.metadata import Metadata
 from usrnet.restoration import sort_out
 from usrnet.restoration.jobs import Recipe, find_pictures, plan_jobs
 
@@ -75,7 +76,7 @@ def test_one_file_cannot_hold_two_pictures(folder):
 
 def result_of(source: Path, target: Path, *, scale: int = 2) -> None:
     (job,) = plan_jobs([(source, source.parent)], target, at(scale))
-    write(target, Picture(np.zeros((4, 4), np.uint8), provenance=job.recipe.text()))
+    write(target, Picture(np.zeros((4, 4), np.uint8), metadata=Metadata(provenance=job.recipe.text())))
 
 
 @pytest.mark.parametrize("name", ["r.png", "r.tif", "r.jpg", "r.webp"])

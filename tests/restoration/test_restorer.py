@@ -269,11 +269,11 @@ def test_smaller_tiles_are_tried_once_when_memory_runs_out(photo, monkeypatch):
     restorer = Restorer("tv", tile="off")
     original, sides = Restorer._window, []
 
-    def window(self, part, observation):
-        sides.append(part.shape[-1])
-        if part.shape[-1] > limit:
+    def window(self, stored, *known):
+        sides.append(stored.shape[1])
+        if stored.shape[1] > limit:
             raise RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory")
-        return original(self, part, observation)
+        return original(self, stored, *known)
 
     monkeypatch.setattr(Restorer, "_window", window)
     limit = 300
@@ -286,3 +286,15 @@ def test_smaller_tiles_are_tried_once_when_memory_runs_out(photo, monkeypatch):
     limit = 10
     with pytest.raises(PictureError, match="not enough memory for 384×384 pixels at ×1"):
         restorer(photo, scale=1)
+
+
+@pytest.mark.parametrize("stored_as", ["grey", "three equal channels"])
+def test_noise_of_a_grey_picture_is_told_as_what_it_is(photo, stored_as):
+    """It is the same in all channels, where the network expects it to differ: 6 dB below, if nobody says so."""
+    truth = photo[100:260, 100:260].mean(axis=-1).round().astype(np.uint8)
+    blurred = usrnet.degrade(truth, "gaussian:1.6", scale=1, noise_level=2.55)[24:-24, 24:-24]
+    given = blurred if stored_as == "grey" else np.repeat(blurred[..., None], 3, axis=-1)
+    restored = restore(given, scale=1, kernel="gaussian:1.6", noise_level=2.55)
+    grey = restored if stored_as == "grey" else restored.mean(axis=-1).round().astype(np.uint8)
+    gain = metrics.psnr(grey, truth[24:-24, 24:-24]) - metrics.psnr(blurred, truth[24:-24, 24:-24])
+    assert gain > 4

@@ -90,7 +90,7 @@ def _sums(values: np.ndarray, corners: np.ndarray, height: int, width: int) -> n
 
 def clipped(colour: np.ndarray) -> np.ndarray:
     """H×W: pixels with a channel at either end of the range."""
-    return ((colour <= 0.5) | (colour >= 254.5)).any(axis=-1)
+    return np.any((colour <= 0.5) | (colour >= 254.5), axis=-1)
 
 
 def drawn(grey: np.ndarray) -> float:

@@ -117,13 +117,13 @@ def _beyond(restored: np.ndarray) -> float:
 
 
 def _blur(plane: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    return fft.irfft2(fft.rfft2(plane) * _spectrum(kernel, plane.shape), s=plane.shape)
+    return _irfft2(_rfft2(plane) * _spectrum(kernel, plane.shape), s=plane.shape)
 
 
 def _spectrum(kernel: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     padded = np.zeros(shape)
     padded[: kernel.shape[0], : kernel.shape[1]] = kernel
-    return fft.rfft2(np.roll(padded, (-(kernel.shape[0] // 2), -(kernel.shape[1] // 2)), (0, 1)))
+    return _rfft2(np.roll(padded, (-(kernel.shape[0] // 2), -(kernel.shape[1] // 2)), (0, 1)))
 
 
 def kernel_step(
@@ -141,7 +141,7 @@ def kernel_step(
     for sharp, blurred in zip(restored, parts, strict=True):
         for c, axis in product(range(blurred.shape[2]), (0, 1)):
             planes = (whole[: shape[0], : shape[1], c] for whole in (sharp, blurred))
-            x, y = (fft.rfft2(taper * (np.roll(plane, -1, axis) - plane)) for plane in planes)
+            x, y = (_rfft2(taper * (np.roll(plane, -1, axis) - plane)) for plane in planes)
             cross = cross + x.conj() * y
             power = power + np.abs(x) ** 2
     gradient = _gradient_power(shape)
@@ -152,7 +152,7 @@ def kernel_step(
     rho = 0.02
     for _ in range(12):
         solved = (cross + rho * _spectrum(kernel, shape)) / (power + rho + smooth * gradient)
-        window = np.roll(fft.irfft2(solved, s=shape), (side // 2, side // 2), (0, 1))[:side, :side]
+        window = np.roll(_irfft2(solved, s=shape), (side // 2, side // 2), (0, 1))[:side, :side]
         kernel = np.maximum(window, 0)
         kernel[kernel < 0.02 * kernel.max()] = 0
         if kernel.sum() <= 0:
@@ -160,6 +160,15 @@ def kernel_step(
         kernel /= kernel.sum()
         rho *= 1.6
     return _tidy(kernel, 0.05)
+
+
+def _rfft2(x: np.ndarray) -> np.ndarray:
+    """In the precision of ``x``, which NumPy's does not keep in every version."""
+    return np.asarray(fft.rfft2(x))
+
+
+def _irfft2(spectrum: np.ndarray, *, s: tuple[int, ...]) -> np.ndarray:
+    return np.asarray(fft.irfft2(spectrum, s=s))
 
 
 def _gradient_power(shape: tuple[int, int]) -> np.ndarray:
@@ -180,7 +189,7 @@ def _tidy(kernel: np.ndarray, share: float) -> np.ndarray:
     kept = np.isin(labels, 1 + np.flatnonzero(mass >= min(share * kernel.sum(), np.max(mass))))
     kernel = np.where(kept, kernel, 0)
     centre = ndimage.center_of_mass(kernel)
-    offset = [round(len(kernel) // 2 - float(c)) for c in centre]
+    offset = [round(len(kernel) // 2 - c) for c in np.ravel(centre).tolist()]
     moved = np.roll(kernel, offset, (0, 1))
     return moved / moved.sum()
 
@@ -190,7 +199,7 @@ def pyramid(grey: np.ndarray, sigma: float, *, weight: float, side: int = SIDE, 
     pictures, sides = [grey.astype(np.float32)], [side]
     while sides[-1] > 3 and min(pictures[-1].shape) >= 48:
         smooth = ndimage.gaussian_filter(pictures[-1], 0.96, mode="nearest")
-        pictures.append(ndimage.zoom(smooth, 0.5, order=1, grid_mode=True, mode="nearest"))
+        pictures.append(np.asarray(ndimage.zoom(smooth, 0.5, order=1, grid_mode=True, mode="nearest")))
         sides.append(max(3, int(sides[-1] * 0.5) | 1))
     least, smoothness = 0.5 * sigma, 200 * sigma
     weight = max(weight, least)
@@ -200,7 +209,7 @@ def pyramid(grey: np.ndarray, sigma: float, *, weight: float, side: int = SIDE, 
         level = _Level(picture)
         if latent.shape != picture.shape:
             factors = [a / b for a, b in zip(picture.shape, latent.shape, strict=True)]
-            latent = ndimage.zoom(latent, factors, order=3, mode="nearest", grid_mode=True)
+            latent = np.asarray(ndimage.zoom(latent, factors, order=3, mode="nearest", grid_mode=True))
         kernel = level.kernel(latent, length, smoothness)
         for turn in range(turns):
             first = turn == 0
@@ -220,7 +229,7 @@ class _Level:
         taper = _taper((picture.shape[0], picture.shape[1]), reach)
         smooth = ndimage.gaussian_filter(picture, reach / 2, mode="wrap")
         self.picture = (taper * picture + (1 - taper) * smooth).astype(np.float32)
-        self.spectrum = fft.rfft2(self.picture)
+        self.spectrum = _rfft2(self.picture)
         self.gradient = _gradient_power((picture.shape[0], picture.shape[1])).astype(np.float32)
 
     def latent(self, kernel: np.ndarray, weight: float, latent: np.ndarray, beta: float, rate: float) -> np.ndarray:
@@ -232,19 +241,19 @@ class _Level:
             small = across**2 + down**2 < weight / beta
             across[small] = down[small] = 0
             divergence = (np.roll(across, 1, 1) - across) + (np.roll(down, 1, 0) - down)
-            solved = (numerator + beta * fft.rfft2(divergence)) / (denominator + beta * self.gradient)
-            latent = fft.irfft2(solved, s=latent.shape).astype(np.float32)
+            solved = (numerator + beta * _rfft2(divergence)) / (denominator + beta * self.gradient)
+            latent = _irfft2(solved, s=latent.shape).astype(np.float32)
             beta *= rate
         return latent
 
     def kernel(self, latent: np.ndarray, side: int, smoothness: float) -> np.ndarray:
-        x = fft.rfft2(latent)
+        x = _rfft2(latent)
         cross, power = x.conj() * self.spectrum, np.abs(x) ** 2
         kernel = np.full((side, side), 1 / side**2, np.float32)
         gamma = 1.0
         while gamma < 1e3:
             solved = (cross + gamma * _spectrum(kernel, latent.shape)) / (power + gamma + self.gradient * smoothness)
-            window = np.roll(fft.irfft2(solved, s=latent.shape), (side // 2, side // 2), (0, 1))[:side, :side]
+            window = np.roll(_irfft2(solved, s=latent.shape), (side // 2, side // 2), (0, 1))[:side, :side]
             kernel = np.maximum(0, window - 0.5 / gamma).astype(np.float32)
             gamma *= 2
         kernel[kernel < 0.03 * kernel.max()] = 0
@@ -265,7 +274,7 @@ def _busiest(colour: np.ndarray, side: int) -> np.ndarray:
     """The square with the most gradient, of at most ``side`` and a multiple of 8."""
     height, width = (min(side, length) // 8 * 8 for length in colour.shape[:2])
     grey = colour.mean(axis=2)
-    activity = ndimage.uniform_filter(np.abs(np.gradient(grey)).sum(axis=0), (height, width), mode="constant")
+    activity = ndimage.uniform_filter(np.abs(np.gradient(grey)).sum(axis=0), (height, width), mode="constant")  # pyright: ignore[reportArgumentType]
     top, left = height // 2, width // 2
     inside = activity[top : grey.shape[0] - (height - top) + 1, left : grey.shape[1] - (width - left) + 1]
     y, x = np.unravel_index(int(inside.argmax()), inside.shape)

@@ -54,6 +54,8 @@ def parse_noise(noise: float | str | np.ndarray | Poisson) -> NoiseLevel:
             if found:
                 return Poisson(float(found[1]), float(found[2] or 0))
             noise = float(noise)
+        except UsrnetError:
+            raise
         except ValueError as error:
             raise UsrnetError(f"noise {noise!r} is not a number or poisson:GAIN,READ") from error
     return check_noise_level(float(noise))
