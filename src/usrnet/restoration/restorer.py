@@ -21,10 +21,9 @@ from torch.nn import functional as F
 from usrnet import io as pictures
 from usrnet.device import REDUCED, choose_device, choose_precision, free_memory, is_out_of_memory
 from usrnet.errors import PictureError, UsrnetError
-from usrnet.model import USRNet
 from usrnet.estimate.jpeg import jpeg_of
 from usrnet.kernels import Field
-from usrnet.model import Config
+from usrnet.model import Config, USRNet
 from usrnet.restoration.borders import extend, extended_length, extrapolate
 from usrnet.restoration.highlights import Brightness, Highlights, take_out
 from usrnet.restoration.light import Light
