@@ -13,14 +13,14 @@ def test_every_picture_has_an_outcome(tmp_path, monkeypatch):
         write(tmp_path / f"{name}.png", Picture(np.full((8, 8 + ord(name)), 99, np.uint8)))
     (tmp_path / "d.png").write_bytes(b"no picture")
     jobs = [Job(tmp_path / f"{name}.png", tmp_path / f"out/{name}.png", recipe) for name in "abcd"]
-    original = Restorer.restore
+    original = Restorer.strips
 
-    def restore(self, pixels, observation, **options):
-        if pixels.shape[1] == 8 + ord("b"):
+    def strips(self, source, observation, **options):
+        if source.shape[1] == 8 + ord("b"):
             raise ZeroDivisionError("a bug")
-        return original(self, pixels, observation, **options)
+        return original(self, source, observation, **options)
 
-    monkeypatch.setattr(Restorer, "restore", restore)
+    monkeypatch.setattr(Restorer, "strips", strips)
     seen = []
     outcomes = list(
         restore_pictures(Restorer("tv"), jobs, observe(), progress=lambda job, done, total: seen.append(job.source))
