@@ -95,7 +95,7 @@ def choose_with_note(
     if dtype.kind == "f" and (low < 0 or high > 1):
         return usual, f"{lie}, partly outside 0 to 1, and are kept: {hint}"
     fills = (high - low) / (usual.white - usual.black)
-    if 0 < fills < SPARSE:
+    if 0 < fills < SPARSE and dtype != np.uint8:  # with 8 bits that is a picture of little contrast
         count = (usual.white - usual.black) / 255
         return usual, f"{lie}, {fills:.2%} of the range, where a noise level of 1 is {count:.3g}: {hint}"
     return usual, None
