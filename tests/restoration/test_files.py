@@ -131,7 +131,7 @@ def test_case_09_floats_of_counts(tmp_path, monkeypatch, restorer, options):
         assert np.abs(tifffile.imread(tmp_path / "b.tif") - expected).max() < 2
         with pytest.warns(UsrnetWarning, match="values lie from .* to .*: --white VALUE says .*--white auto"):
             restore_file(restorer, tmp_path / "a.tif", tmp_path / "b.tif", observation)
-        assert np.abs(tifffile.imread(tmp_path / "b.tif") - expected).mean() < 400
+        assert np.abs(tifffile.imread(tmp_path / "b.tif") - expected).mean() < 1000
 
 
 def test_case_09_background_subtracted(tmp_path, restorer):
@@ -159,7 +159,7 @@ def test_case_10_counts_in_a_corner_of_the_range(tmp_path, restorer):
     fine = gaussian_filter(RNG.random((48, 48)), 1)
     fine = (fine - fine.min()) / np.ptp(fine)
     tifffile.imwrite(tmp_path / "a.tif", (fine * 1000 + 100).astype(np.uint16))
-    tifffile.imwrite(tmp_path / "b.tif", (fine * 60000).astype(np.uint16))
+    tifffile.imwrite(tmp_path / "b.tif", (fine * 30000 + 3000).astype(np.uint16))  # as much room below
     observation = observe(scale=1, kernel="gaussian:1.5", noise_level=2)
     with pytest.warns(UsrnetWarning, match=r"1\.53% of the range, where a noise level of 1 is 257: --white VALUE"):
         restore_file(restorer, tmp_path / "a.tif", tmp_path / "c.tif", observation)
