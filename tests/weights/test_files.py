@@ -477,3 +477,14 @@ def test_saving_as_documented_in_a_fresh_interpreter(tmp_path):
     code = f"import usrnet; usrnet.weights.save(usrnet.load('default'), {str(tmp_path / 'mine.safetensors')!r})"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
     assert isinstance(load(tmp_path / "mine.safetensors"), USRNet)
+
+
+def test_a_header_whose_length_begins_like_a_pickle(tmp_path):
+    """The first byte of a safetensors file is that of its header's length, and may be any multiple of 8."""
+    model, path = USRNet(Config(n_iter=1, channels=(2, 2, 2, 2), blocks=1, hidden=2)), tmp_path / "a.safetensors"
+    for length in range(0, 256, 8):
+        save(model, path, metadata={"note": "x" * length}, overwrite=True)
+        if path.read_bytes()[:1] == b"\x80":
+            assert isinstance(load(path), USRNet)
+            return
+    raise AssertionError("no header of that length was made")

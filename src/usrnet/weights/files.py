@@ -92,16 +92,20 @@ def _read_raw(path: Path) -> tuple[Tensors, Mapping[str, str]]:
     try:
         with path.open("rb") as file:
             start = file.read(9)
+            size = file.seek(0, os.SEEK_END)
     except FileNotFoundError as error:
         raise UsrnetError(f"there is no file {path}") from error
     except OSError as error:
         raise UsrnetError(f"cannot read {path}: {error.strerror}") from error
     if not start:
         raise UsrnetError(f"{path} is empty: fetch it again")
+    # First the length of a header that fits into the file: its own first byte may be that of a pickle.
+    if start[8:] == b"{" and int.from_bytes(start[:8], "little") < size:
+        return _read_safetensors(path)
     if start.startswith((b"PK\x03\x04", b"\x80")):  # zip, or pickle as torch wrote it before version 1.6
         return _read_torch(path), {}
     if start[8:] == b"{":
-        return _read_safetensors(path)
+        return _read_safetensors(path)  # which says that it is truncated
     raise UsrnetError(f"{path} is not a weight file: expected .safetensors, or .pth as torch.save writes it")
 
 
