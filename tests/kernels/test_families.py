@@ -210,6 +210,7 @@ def test_files_keep_the_kernel(tmp_path, suffix, text):
     assert [file.name for file in tmp_path.iterdir()] == [path.name]
 
 
+@pytest.mark.filterwarnings("ignore:.*centre of mass lies")
 def test_the_published_files(shared):
     twelve = kernels.load_all(shared / "data" / "kernels" / "kernels_12.mat")
     assert len(twelve) == 12

@@ -46,6 +46,7 @@ def test_files_of_other_machines_are_not_served(server, url, route):
         with pytest.raises(urllib.error.HTTPError) as caught:
             urllib.request.urlopen(f"{server.address}/gradio_api/{route}{text}")
         assert caught.value.code in (403, 404)
+        caught.value.close()
     assert outgoing(server) == before
 
 
