@@ -18,7 +18,8 @@ def refuse(name, globals=None, *rest, **named):
 builtins.__import__ = refuse
 import usrnet
 for module in pkgutil.walk_packages(usrnet.__path__, "usrnet."):
-    if not module.name.endswith("__main__"):
+    # Bridges to other people's tools import them at once, and they are not installed here.
+    if not module.name.endswith("__main__") and not module.name.startswith("usrnet.interop."):
         __import__(module.name)
 from usrnet.cli import main
 sys.argv = ["usrnet", "restore", *sys.argv[1:]]
