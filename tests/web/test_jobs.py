@@ -96,7 +96,6 @@ def test_so_many_may_wait(monkeypatch):
             future.result()
 
 
-@pytest.mark.slow
 def test_cancel_in_the_line_through_the_http_interface(narrow, photo, tmp_path):
     large, small = tmp_path / "large.png", tmp_path / "small.png"
     Image.fromarray(np.tile(photo, (4, 4, 1))).save(large)

@@ -105,7 +105,6 @@ def test_phone(page, picture, browser):
         browser.set_window_size(1300, 1200)
 
 
-@pytest.mark.slow
 def test_cancel_while_another_picture_is_restored(narrow, picture, browser, photo, tmp_path):
     from selenium.webdriver.common.by import By
 

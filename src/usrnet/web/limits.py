@@ -15,6 +15,7 @@ REQUEST_BYTES = 2**20  # of any other request
 KERNEL_BYTES = 8 * 2**20  # of a kernel file
 KERNEL_SIDE = 512  # of a kernel from a file, in pixels
 WAITING = 40  # previews and pictures that may wait; more are told to come back later
+AT_ONCE = 40  # other requests that are served while so many wait
 FOLDER_BYTES = 8 * 2**30  # of all uploads and results together; then the oldest go
 KEPT_SECONDS = 3600  # after a file was last used
 SWEEP_SECONDS = 60  # between two looks at the folder

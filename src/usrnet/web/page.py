@@ -224,7 +224,7 @@ def build(folder: Path, models: list[str]) -> Blocks:
                   api_name="restore_all")  # fmt: skip
         cancel.click(cancel_all, None, None, queue=False, api_name="cancel")
         page.unload(cancel_all)
-    page.queue(max_size=2 * limits.WAITING, default_concurrency_limit=4)
+    page.queue(max_size=limits.WAITING + limits.AT_ONCE, default_concurrency_limit=4)
     return page
 
 

@@ -49,7 +49,7 @@ def serving(
                 server_port=port,
                 auth=(USER, password) if password else None,
                 max_file_size=limits.UPLOAD_BYTES,
-                max_threads=2 * limits.WAITING,  # those that wait have one each, and some are needed beside them
+                max_threads=limits.WAITING + limits.AT_ONCE,  # those that wait have one each
                 app_kwargs={"middleware": [Middleware(Gate, before_upload=clean)]},
                 show_error=False,  # ours are shown; those of others name folders
                 quiet=True,
