@@ -25,6 +25,7 @@ from usrnet.estimate.jpeg import jpeg_of
 from usrnet.kernels import Field
 from usrnet.model import Config, USRNet
 from usrnet.restoration.borders import extend, extended_length, extrapolate
+from usrnet.restoration.flat import flatness, flatten
 from usrnet.restoration.highlights import Brightness, Highlights, take_out
 from usrnet.restoration.light import Light
 from usrnet.restoration.noise import Poisson
@@ -326,6 +327,9 @@ class Restorer:
             )
             if apart is not None:
                 restored = restored + apart.sources[0]
+            reach = math.ceil((max(observation.extent) + ROOM) / observation.scale)
+            if self.boundary == "extrapolate" and (share := flatness(stored, reach)) is not None:
+                restored = flatten(restored, window, share, observation.scale)
             if self.strength < 1:
                 plain = F.interpolate(window[None].to(restored), scale_factor=observation.scale, mode="bicubic")[0]
                 restored = plain.lerp(restored, self.strength)
