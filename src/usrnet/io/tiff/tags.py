@@ -1,0 +1,195 @@
+"""What the tags of a TIFF say beside the pixels: the photo, the instrument, the place, the size of a pixel."""
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+from PIL import Image
+
+from usrnet.io.metadata import (
+    GEO_TAGS,
+    METRES,
+    Metadata,
+    PixelSize,
+    clean_exif,
+    clean_xmp,
+    exif_directory,
+    read_exif,
+)
+from usrnet.io.quiet import quiet
+
+
+def from_tags(page: Any, note: Callable[[str], None]) -> Metadata:
+    """The tags of a page that speak of the photo, the instrument or the place."""
+    file = page.parent
+    exif, parsed = None, Image.Exif()
+    parsed.endian, parsed.bigtiff = file.byteorder, file.is_bigtiff
+    try:
+        with quiet():
+            parsed.load_from_fp(file.filehandle, page.offset)  # pyright: ignore[reportArgumentType]
+            exif = clean_exif(parsed)
+    except Exception:  # the pixels are good without it
+        note("its EXIF block is broken and is left out")
+    description = page.description or None
+    software = page.tags.valueof(305)
+    dpi, size = _resolution(page, description or "")
+    geo = {tag: page.tags[tag].value for tag in GEO_TAGS if tag in page.tags}
+    return Metadata(
+        exif=_without(exif, {0x010E, 0x0131}),
+        xmp=clean_xmp(page.tags.valueof(700), note),
+        dpi=dpi,
+        description=description,
+        software=software if isinstance(software, str) and software else None,
+        pixel_size=size,
+        geo=geo,
+    )
+
+
+def _without(block: bytes | None, tags: set[int]) -> bytes | None:
+    """An EXIF block without tags that are kept elsewhere; None when it says nothing but upright."""
+    exif = read_exif(block)
+    for tag in tags & set(exif):
+        del exif[tag]
+    if set(exif) <= {274}:
+        return None
+    return clean_exif(exif)
+
+
+def _resolution(page: Any, text: str) -> tuple[tuple[float, float] | None, PixelSize | None]:
+    """Dots per inch, or the size of a pixel where a unit of the picture itself is meant."""
+    across, down = (_ratio(page.tags.valueof(tag)) for tag in (282, 283))
+    unit = page.tags.valueof(296, default=2)
+    unit = int(unit) if isinstance(unit, int) else 2
+    if found := re.search(r'<(?:\w+:)?Pixels\b[^>]*?\bPhysicalSizeX="([^"]+)"', text):
+        return None, _ome_size(text, found[1])
+    if text.startswith("ImageJ="):
+        found = re.search(r"^unit=(.+)$", text, re.MULTILINE)
+        if found and across and down:
+            name = found[1].strip()
+            if name not in ("inch", "pixel"):
+                return None, PixelSize(1 / down, 1 / across, name.replace("\\u00B5", "µ"))
+    if not across or not down or unit == 1:
+        return None, None
+    if unit == 3:
+        return None, PixelSize(1 / down, 1 / across, "cm")
+    return ((across, down) if across > 1 and down > 1 else None), None
+
+
+def _ome_size(text: str, across: str) -> PixelSize | None:
+    down = re.search(r'\bPhysicalSizeY="([^"]+)"', text)
+    unit = re.search(r'\bPhysicalSizeXUnit="([^"]+)"', text)
+    try:
+        return PixelSize(float(down[1] if down else across), float(across), unit[1] if unit else "µm")
+    except ValueError:
+        return None
+
+
+def _ratio(value: Any) -> float:
+    try:
+        ratio = value[0] / value[1] if isinstance(value, tuple) else float(value)
+    except (TypeError, ValueError, ZeroDivisionError, IndexError):
+        return 0.0
+    return ratio if 0 < ratio < 1e12 else 0.0
+
+
+def to_tags(metadata: Metadata, *, big: bool) -> dict[str, Any]:
+    """Metadata as the options of tifffile's writer."""
+    tags: list[tuple[Any, ...]] = []
+    photo, directories = exif_directory(metadata.exif, 0)
+    for tag, value in photo.items():
+        if tag in (0x010E, 0x0131, 0x0132):  # options of their own
+            continue
+        if isinstance(value, str):
+            tags.append((tag, "s", 0, value.encode("utf-8"), True))
+        elif isinstance(value, bytes):
+            tags.append((tag, "B", len(value), value, True))
+    if not big:
+        tags += [(tag + 1, "I", 1, 0, True) for tag in directories]  # see _add_directories
+    if metadata.xmp:
+        tags.append((700, "B", len(metadata.xmp), metadata.xmp, True))
+    for tag, value in metadata.geo.items():
+        if isinstance(value, str):
+            tags.append((tag, "s", 0, value, True))
+        else:
+            values: list[Any] = list(value) if isinstance(value, tuple | list) else [value]
+            kind = "H" if tag == 34735 else "d"
+            tags.append((tag, kind, len(values), tuple(values) if len(values) > 1 else values[0], True))
+    taken = photo.get(0x0132)
+    taken = taken if isinstance(taken, str) and re.fullmatch(r"\d{4}:\d\d:\d\d \d\d:\d\d:\d\d", taken) else None
+    description = metadata.description
+    resolution, unit = metadata.dpi, 2
+    if size := metadata.pixel_size:
+        resolution, unit = (1 / size.width, 1 / size.height), 1
+        if size.unit == "cm":
+            unit = 3
+        elif not (description or "").startswith("ImageJ=") and "PhysicalSizeX" not in (description or ""):
+            if description is None:
+                description = f"ImageJ=1.54f\nunit={_ascii(size.unit)}\n"
+            elif metres := METRES.get(size.unit):
+                resolution, unit = (0.01 / (size.width * metres), 0.01 / (size.height * metres)), 3
+    return {
+        "description": description.encode("utf-8") if description else None,
+        "software": metadata.made_with or False,
+        "datetime": taken,
+        "resolution": resolution,
+        "resolutionunit": unit if resolution else None,
+        "iccprofile": metadata.icc_profile,
+        "extratags": tags,
+    }
+
+
+def _ascii(unit: str) -> str:
+    """ImageJ writes µ as an escape."""
+    return unit.replace("µ", "\\u00B5").replace("μ", "\\u00B5")
+
+
+def description_of_result(
+    text: str | None, scale: int, size: tuple[int, int], *, pages: int, all_pages: bool
+) -> str | None:
+    """The description for a result ``scale`` times as large, ``size`` height × width.
+
+    OME-XML, ImageJ's lines and tifffile's own JSON tell of sizes and planes: they are corrected where all planes
+    are written, and left out (ImageJ: what tells of planes) where one of several is.
+    """
+    if not text:
+        return None
+    height, width = size
+    if text.startswith("ImageJ="):
+        if all_pages or pages == 1:
+            return text
+        about = ("images", "channels", "slices", "frames", "hyperstack", "mode", "loop", "min", "max", "spacing")
+        lines = [line for line in text.splitlines() if line.partition("=")[0] not in about]
+        return "\n".join(lines) + "\n"
+    if text.startswith('{"shape":'):
+        try:
+            shaped = json.loads(text)
+            shape = list(shaped["shape"])
+        except (ValueError, KeyError, TypeError):
+            return None
+        if not (all_pages or pages == 1) or len(shape) < 2:
+            return None
+        colour = len(shape) > 2 and shape[-1] in (2, 3, 4) and str(shaped.get("axes", "S"))[-1:] == "S"
+        at = -3 if colour and shape[-2] * scale == width else -2
+        shape[at], shape[at + 1] = height, width
+        return json.dumps({**shaped, "shape": shape})
+    if re.search(r"<(?:\w+:)?OME\b", text):
+        if not (all_pages or pages == 1):
+            return None
+        text = re.sub(r'\b(SizeX=")[^"]*"', rf'\g<1>{width}"', text)
+        text = re.sub(r'\b(SizeY=")[^"]*"', rf'\g<1>{height}"', text)
+        for axis in "XY":
+            text = re.sub(rf'\b(PhysicalSize{axis}=")([^"]+)"', _divided(scale), text)
+        text = re.sub(r"<(?:\w+:)?UUID\b[^>]*>[^<]*</(?:\w+:)?UUID>", "", text)
+        return re.sub(r'\sUUID="[^"]*"', "", text)
+    return text
+
+
+def _divided(scale: int) -> Callable[[re.Match[str]], str]:
+    def divide(found: re.Match[str]) -> str:
+        try:
+            return f'{found[1]}{float(found[2]) / scale:.10g}"'
+        except ValueError:
+            return found[0]
+
+    return divide
