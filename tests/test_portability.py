@@ -16,11 +16,15 @@ def refuse(name, globals=None, *rest, **named):
         raise ImportError(f"{name}: not on Windows")  # the libraries that we use know where they are
     return real(name, globals, *rest, **named)
 builtins.__import__ = refuse
-import usrnet
-for module in pkgutil.walk_packages(usrnet.__path__, "usrnet."):
-    # Bridges to other people's tools import them at once, and they are not installed here.
-    if not module.name.endswith("__main__") and not module.name.startswith("usrnet.interop."):
+import usrnet, usrnet.errors
+for module in pkgutil.walk_packages(usrnet.__path__, "usrnet.", onerror=lambda name: None):
+    if module.name.endswith("__main__"):
+        continue
+    try:
         __import__(module.name)
+    except (ModuleNotFoundError, usrnet.errors.UsrnetError) as error:  # an extra that is not installed
+        if "usrnet" in str(getattr(error, "name", "")):
+            raise
 from usrnet.cli import main
 sys.argv = ["usrnet", "restore", *sys.argv[1:]]
 main()

@@ -107,7 +107,7 @@ def test_interrupt_stops_at_once_and_leaves_nothing(tmp_path):
         finally:
             process.kill()
     assert process.returncode == 130
-    assert errors == b"usrnet: stopped\n"
+    assert errors.strip() == b"usrnet: stopped"  # older versions of click begin a new line
     assert [path.name for path in tmp_path.iterdir()] == ["large.png"]
 
 

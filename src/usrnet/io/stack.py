@@ -199,7 +199,7 @@ def _page(picture: Picture, index: int, stack: Stack, scale: int) -> tiff.Page:
 
 def _own_text(text: str | None) -> str | None:
     """The description of a further page, unless it is of the whole stack."""
-    return None if text and text.startswith(("ImageJ=", '{"shape":')) else text
+    return None if text and (text.startswith("ImageJ=") or tiff.shape_of(text)) else text
 
 
 def _encode_animation(pictures: list[tuple[Picture, Levels | None]], kind: str, stack: Stack) -> bytes:

@@ -148,7 +148,7 @@ def _stretched(taps: np.ndarray, factor: float) -> np.ndarray:
         total = plane.sum()
         centre = np.array([(plane.sum(axis=1) @ grid[0]) / total, (plane.sum(axis=0) @ grid[1]) / total])
         offset: Any = centre * (1 - 1 / factor)
-        result.append(affine_transform(plane, np.full(2, 1 / factor), offset=offset, order=1))
+        result.append(affine_transform(plane, np.eye(2) / factor, offset=offset, order=1))
     made = np.stack(result)
     return made / made.sum(axis=(-2, -1), keepdims=True)
 

@@ -3,7 +3,6 @@
 The rule from stored samples to pixels is the same for a strip of a picture larger than memory and for a thumbnail.
 """
 
-import json
 import logging
 import re
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from usrnet.errors import PictureError, UsrnetWarning
 from usrnet.io.levels import full_scale
 from usrnet.io.metadata import Metadata, checked_profile, note_of
 from usrnet.io.tiff.samples import JPEG, rule_of
-from usrnet.io.tiff.tags import from_tags
+from usrnet.io.tiff.tags import from_tags, shape_of
 
 _RAW_SUFFIXES = {
     ".dng", ".nef", ".nrw", ".cr2", ".arw", ".srf", ".sr2", ".pef", ".iiq", ".3fr", ".fff", ".dcr", ".kdc", ".mef",
@@ -29,6 +28,7 @@ _RAW_SUFFIXES = {
 }  # fmt: skip
 _RAW_PHOTOMETRIC = {32803, 34892}  # colour filter array, linear raw
 _DEVELOP = "is a camera's raw file: develop it first (darktable, RawTherapee) and save a TIFF"
+_FAX = (2, 3, 4)  # compressions
 _BOUNDED = {1: 1.0, 5: 5000.0, 8: 1100.0, 32946: 1100.0, 32773: 130.0}  # the most that a compression can shrink
 logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)  # it prints what we say in our own words
 
@@ -92,13 +92,8 @@ class TiffFile:
         count = 1
         if found := re.match(r"ImageJ=.*?\bimages=(\d+)", text, re.DOTALL):
             count = int(found[1])
-        elif text.startswith('{"shape":'):
-            try:
-                shape = json.loads(text)["shape"]
-            except (ValueError, KeyError, TypeError):
-                return 1
-            if isinstance(shape, list) and all(isinstance(side, int) and side > 0 for side in shape):
-                count = int(np.prod(shape)) // max(1, int(np.prod(page.shaped)))
+        elif shaped := shape_of(text):
+            count = int(np.prod(shaped["shape"])) // max(1, int(np.prod(page.shaped)))
         room = self._file.filehandle.size - page.dataoffsets[0]
         return count if count > 1 and count * page.nbytes <= room else 1
 
@@ -166,7 +161,8 @@ class TiffRows:
                 raise PictureError(f"{self.name}: the picture is damaged (its size is {width}×{height})")
             self._mapped = bool(page.is_memmappable) and not self.orientation_turns
             length = page.tilelength if page.is_tiled else page.rowsperstrip
-            known = not page.is_subsampled or int(page.compression) in JPEG
+            compression = int(page.compression)
+            known = compression not in _FAX and (not page.is_subsampled or compression in JPEG)
             self.by_rows = self.orientation == 1 and (self._mapped or 0 < length < height) and known
             if self.orientation in (5, 6, 7, 8):
                 height, width = width, height
@@ -211,6 +207,9 @@ class TiffRows:
             page = self._page
             if self._mapped:
                 stored = self._mapped_rows(0, int(page.imagelength))
+            elif int(page.compression) in _FAX:
+                self._whole = self._by_pillow()
+                return self._whole
             else:
                 try:
                     stored = self._decoded_rows(0, int(page.imagelength))
@@ -275,11 +274,11 @@ class TiffRows:
         return stored
 
     def _by_pillow(self) -> np.ndarray:
-        """The pixels of kinds that tifffile leaves out, such as subsampled chrominance; Pillow turns them itself."""
+        """What not every tifffile reads, such as subsampled chrominance and faxes; Pillow turns them itself."""
         handle = self.file._file.filehandle
         handle.seek(0)
         with Image.open(BytesIO(handle.read())) as image:
-            pixels = np.asarray(image.convert("RGB"))
+            pixels = np.asarray(image.convert("RGB" if self.channels == 3 else "L"))
         if pixels.shape != self.shape or self.dtype != np.uint8:
             raise PictureError(f"{self.name}: a TIFF of this kind is not supported: save it as RGB")
         return pixels
@@ -296,6 +295,8 @@ def _damage(name: str) -> Iterator[None]:
         raise PictureError(f"{name}: a TIFF of this kind is not supported: save it as RGB or grey") from error
     except Exception as error:
         text = " ".join(str(error).split())[:160]
+        if "not supported" in text or "requires the 'imagecodecs'" in text:
+            raise PictureError(f"{name}: a TIFF of this kind is not supported here ({text})") from error
         raise PictureError(f"{name}: the picture is damaged ({text or type(error).__name__})") from error
 
 

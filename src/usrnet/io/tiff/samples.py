@@ -80,8 +80,8 @@ def rule_of(page: Any, name: str, profile: bytes | None, note: Callable[[str], N
     elif photometric not in (1, 2, 6, 8, 9):
         kind = getattr(page.photometric, "name", str(photometric))
         raise refuse(f"colours of the kind {kind} are not supported: save it as grey or RGB")
-    if bits == 24 and page.parent.byteorder == "<":
-        scale = _swapped24  # tifffile reads three bytes as the other order has them
+    if bits == 24:
+        scale = _of_three_bytes(page.parent.byteorder)
     if scale is not None:
         convert = _scaled(convert, scale)
     kinds = [int(kind) for kind in page.extrasamples or ()]
@@ -104,8 +104,21 @@ def _depth(dtype: np.dtype, bits: int) -> tuple[np.dtype, Callable[[np.ndarray],
     return wide, lambda stored: ((stored.astype(np.uint32) * full + top // 2) // top).astype(wide)
 
 
-def _swapped24(stored: np.ndarray) -> np.ndarray:
-    return (stored & 0xFF) << 16 | (stored & 0xFF00) | stored >> 16
+def _of_three_bytes(byteorder: str) -> Callable[[np.ndarray], np.ndarray]:
+    """Samples of 24 bits with their bytes in order: where the decoder puts which byte depends on its version."""
+    import imagecodecs
+
+    units = (bytes(int(place == byte) for place in range(3)) for byte in range(3))
+    found = [int(imagecodecs.packints_decode(unit, np.uint32, 24)[0]).bit_length() - 1 for unit in units]
+    right = (0, 8, 16) if byteorder == "<" else (16, 8, 0)
+
+    def convert(stored: np.ndarray) -> np.ndarray:
+        ordered = np.zeros_like(stored)
+        for shift, place in zip(found, right, strict=True):
+            ordered |= (stored >> shift & 0xFF) << place
+        return ordered
+
+    return convert
 
 
 def _scaled(

@@ -144,6 +144,19 @@ def _ascii(unit: str) -> str:
     return unit.replace("µ", "\\u00B5").replace("μ", "\\u00B5")
 
 
+def shape_of(text: str) -> dict[str, Any] | None:
+    """tifffile's own description, JSON with the ``shape`` of the whole stack; None for any other."""
+    if not text.startswith("{"):
+        return None
+    try:
+        shaped = json.loads(text)
+    except ValueError:
+        return None
+    shape = shaped.get("shape") if isinstance(shaped, dict) else None
+    whole = isinstance(shape, list) and all(isinstance(side, int) and side > 0 for side in shape)
+    return shaped if whole else None
+
+
 def description_of_result(
     text: str | None, scale: int, size: tuple[int, int], *, pages: int, all_pages: bool
 ) -> str | None:
@@ -161,12 +174,8 @@ def description_of_result(
         about = ("images", "channels", "slices", "frames", "hyperstack", "mode", "loop", "min", "max", "spacing")
         lines = [line for line in text.splitlines() if line.partition("=")[0] not in about]
         return "\n".join(lines) + "\n"
-    if text.startswith('{"shape":'):
-        try:
-            shaped = json.loads(text)
-            shape = list(shaped["shape"])
-        except (ValueError, KeyError, TypeError):
-            return None
+    if shaped := shape_of(text):
+        shape = list(shaped["shape"])
         if not (all_pages or pages == 1) or len(shape) < 2:
             return None
         colour = len(shape) > 2 and shape[-1] in (2, 3, 4) and str(shaped.get("axes", "S"))[-1:] == "S"
