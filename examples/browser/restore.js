@@ -50,10 +50,18 @@ async function restore(session, file) {
   const context = canvas.getContext("2d");
   context.drawImage(bitmap, 0, 0);
   const picture = tensorOf(context.getImageData(0, 0, bitmap.width, bitmap.height));
-  const sigma = new ort.Tensor("float32", [Number(at("noise").value) / 255], [1, 1, 1, 1]);
+  // Noise that is the same in all channels is told as more: docs/export.md.
+  const told = (isGrey(picture) ? 2 : 1) * Number(at("noise").value);
+  const sigma = new ort.Tensor("float32", [told / 255], [1, 1, 1, 1]);
   const scale = await scaleOf(session, sigma);
   const { restored } = await session.run({ picture, kernel: gaussian(Number(at("width").value), scale), sigma });
   draw(restored, at("result"), MARGIN * scale);
+}
+
+function isGrey({ data }) {
+  const plane = data.length / 3;
+  for (let i = 0; i < plane; i++) if (data[i] !== data[i + plane] || data[i] !== data[i + 2 * plane]) return false;
+  return true;
 }
 
 // The scale is fixed in the file; a picture of a few pixels tells it.

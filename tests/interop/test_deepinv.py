@@ -105,7 +105,10 @@ def test_grey_and_batches_with_different_noise(truth: Tensor, reconstruct: USRNe
         restored = reconstruct(y, physics)
         alone = USRNetReconstructor(reconstruct.network, sigma=0.05)(y[1:], physics)
         flat = USRNetReconstructor("tv")(y, physics)
+        copied = reconstruct(y.expand(-1, 3, -1, -1), physics)
     torch.testing.assert_close(restored[1:], alone, atol=1e-4, rtol=0)
+    torch.testing.assert_close(restored, copied.mean(dim=1, keepdim=True), atol=1e-4, rtol=0)
+    assert psnr(restored, x) > psnr(flat, x)  # as usrnet.restore, which tells the network more noise in grey pictures
     assert psnr(flat, x) > psnr(y, x) + 1
 
 

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from usrnet import kernels
-from usrnet.model import Unfolding
+from usrnet.model import Unfolding, USRNet
 from usrnet.restoration.borders import extended_length, extrapolate
-from usrnet.restoration.restorer import ROOM
+from usrnet.restoration.restorer import GREY_NOISE, ROOM
 
 
 def apply(model: Unfolding, y: Tensor, kernel: Tensor, scale: int, sigma: Tensor, *, wraps: bool) -> Tensor:
@@ -29,6 +29,9 @@ def apply(model: Unfolding, y: Tensor, kernel: Tensor, scale: int, sigma: Tensor
             for length, reach, side in zip(y.shape[-2:], kernels.extent(taps), taps.shape[-2:], strict=True)
         )
         y = extrapolate(y, kernel, scale, sigma, height, width)
+    if isinstance(model, USRNet):
+        grey = (y == y[:, :1]).flatten(1).all(dim=1)[:, None, None, None]
+        sigma = torch.where(grey, GREY_NOISE * sigma, sigma)
     if kernel.shape[0] not in (1, y.shape[0]):
         kernel = kernel.expand(y.shape[0], -1, -1, -1)
     return model(y, kernel.to(y.dtype), scale, sigma.to(y.dtype))
