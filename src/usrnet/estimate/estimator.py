@@ -22,9 +22,9 @@ from usrnet.degradation import check_scale
 from usrnet.errors import PictureError, UsrnetError
 from usrnet.estimate import covariance, masks
 from usrnet.estimate.jpeg import Jpeg, jpeg_of, jpeg_of_file
-from usrnet.estimate.network import FAMILIES, TileEstimates, predict
-from usrnet.estimate.noise import BLOCK, LUMA, ROUNDING, Noise, measure
-from usrnet.estimate.spectrum import cut
+from usrnet.estimate.network import FAMILIES, Answer, predict
+from usrnet.estimate.noise import BLOCK, LUMA, ROUNDING, Noise, measure, noise_of
+from usrnet.estimate.spectrum import cut, power
 from usrnet.io import tiff
 from usrnet.restoration.observation import DEFAULT_NOISE_LEVEL, DEFAULT_WIDTHS
 
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 
 PART, PARTS = 512, 3  # of pictures above PARTS² parts, so many squares of this side in both directions are looked at
 PRIOR_SPREAD = 0.7  # of the logarithm of the variance, around the default
-ALIKE = 0.35  # how much the errors of two tiles of one picture have in common
 LEAN = 0.5  # spreads by which the width is taken narrower
 SHARP = 0.45  # pixels: at ×1 a blur below this is none
 LEAST_NOISE = 1.0  # fed to the restoration: a wrong kernel does less harm, the right one loses 0.1 dB
@@ -173,15 +172,15 @@ def estimate_parts(parts: Sequence[np.ndarray], *, scale: int, jpeg: Jpeg | None
         notes.append(f"looks enlarged by {factor}: shrink it by that first, there is nothing between its pixels")
 
     step = 0.0 if jpeg is None else float(np.mean(jpeg.tables[0]))
-    told = 0.0 if noise.jpeg else noise.level
-    found, places = _tiles(views, told, step, scale)
+    spectra, told, places = _tiles(views)
     level = noise.level / gain
-    if found is None:
+    if not len(spectra):
         notes.append("too little structure to see a blur: the default widths are used")
         return replace(defaults(scale, notes), noise_level=level, noise=noise)
-    fused = fuse(found, scale)
-    width_of_tiles = scale * np.sqrt(np.exp(found.mean[:, 0].numpy()))
-    notes += _varying(found, width_of_tiles)
+    fused = fuse(predict(spectra, scale=scale, noise_level=told, step=step), scale)
+    single = predict(spectra, scale=scale, noise_level=told, step=step, each=True)
+    width_of_tiles = scale * np.sqrt(np.exp(single.mean[:, 0].numpy()))
+    notes += _varying(single, width_of_tiles)
     certain = 0.5 if drawn > 0.25 or factor else 0.8 if noise.jpeg else 1.0
     confidence = fused.confidence * certain * (1.0 if noise.certain else 0.7)
     if confidence < 0.5:
@@ -245,36 +244,23 @@ def _noise(views: Sequence[View], jpeg: Jpeg | None, rounding: float) -> tuple[N
     return sorted(found, key=lambda noise: noise.level)[len(found) // 2], notes
 
 
-def _tiles(
-    views: Sequence[View], noise_level: float, step: float, scale: int
-) -> tuple[TileEstimates | None, np.ndarray]:
-    """The estimates of the best tiles of all parts and where they lie: N×2 in pixels of their part."""
-    estimates, places = [], []
+def _tiles(views: Sequence[View]) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
+    """The best tiles of all parts: their power spectra N×31×16, their noise N, and where they lie, N×2 in their part."""
+    spectra, told, places = [torch.zeros(0, 31, 16)], [torch.zeros(0)], [np.zeros((0, 2), int)]
     for view in views:
-        tiles = masks.choose_tiles(view.grey, noise_level=noise_level, usable=view.usable)
-        share = -(-masks.MOST_TILES // len(views))
-        corners = tiles.corners[:share]
+        level = noise_of(view.grey)
+        tiles = masks.choose_tiles(view.grey, noise_level=level, usable=view.usable)
+        corners = tiles.corners[: -(-masks.MOST_TILES // len(views))]
         if len(corners):
-            estimates.append(
-                predict(
-                    cut(view.grey, corners, tiles.height, tiles.width),
-                    scale=scale,
-                    noise_level=noise_level,
-                    step=step,
-                )
-            )
+            spectra.append(power(cut(view.grey, corners, tiles.height, tiles.width)))
+            told.append(torch.full((len(corners),), level))
             places.append(corners + np.array(view.corner))
-    if not estimates:
-        return None, np.zeros((0, 2))
-    joined = TileEstimates(
-        *(torch.cat([getattr(one, name) for one in estimates]) for name in ("mean", "variance", "family"))
-    )
-    return joined, np.concatenate(places)
+    return torch.cat(spectra), torch.cat(told), np.concatenate(places)
 
 
 @dataclass(frozen=True)
 class Fused:
-    """One blur from many tiles: ``mean`` and ``spread`` of log Σ in low-resolution pixels, 3 each."""
+    """One blur: ``mean`` and ``spread`` of log Σ in low-resolution pixels, 3 each."""
 
     mean: np.ndarray
     spread: np.ndarray
@@ -282,31 +268,21 @@ class Fused:
     confidence: float
 
 
-def fuse(found: TileEstimates, scale: int) -> Fused:
-    """The precision-weighted mean of N tiles and of a prior at the default width.
-
-    Tiles that disagree with their median count less (Huber's weights). Tiles of one picture err together, so many of
-    them are worth only a few independent ones.
-    """
-    mean, variance = found.mean.double().numpy(), found.variance.double().numpy()
-    middle = np.median(mean, axis=0)
-    away = np.abs(mean - middle) / np.sqrt(variance)
-    weight = np.minimum(1, 2 / np.maximum(away, 1e-9)) / variance
-    fused = (weight * mean).sum(axis=0) / weight.sum(axis=0)
-    count = len(mean)
-    single = count / weight.sum(axis=0)  # variance of one typical tile
-    spread = single * (1 + (count - 1) * ALIKE) / count
+def fuse(found: Answer, scale: int) -> Fused:
+    """The precision-weighted mean of what a picture says and of a prior at the default width."""
+    mean, variance = found.mean[0].double().numpy(), found.variance[0].double().numpy()
     default = math.log((DEFAULT_WIDTHS[scale] / scale) ** 2 + covariance.FLOOR)
-    prior = np.array([default, 0, 0])
-    share = PRIOR_SPREAD**2 / (PRIOR_SPREAD**2 + spread)
-    probable = found.family.double().mean(dim=0).numpy()
-    certain = float(np.exp(-0.5 * (math.sqrt(spread[0]) / 2 / 0.2) ** 2))
+    share = PRIOR_SPREAD**2 / (PRIOR_SPREAD**2 + variance)
+    certain = float(np.exp(-0.5 * (math.sqrt(variance[0]) / 2 / 0.2) ** 2))
     return Fused(
-        share * fused + (1 - share) * prior, np.sqrt(spread * share), FAMILIES[int(probable.argmax())], certain
+        share * mean + (1 - share) * np.array([default, 0, 0]),
+        np.sqrt(variance * share),
+        FAMILIES[int(found.family[0].argmax())],
+        certain,
     )
 
 
-def _varying(found: TileEstimates, widths: np.ndarray) -> list[str]:
+def _varying(found: Answer, widths: np.ndarray) -> list[str]:
     """A sentence where tiles differ by more than their spreads."""
     if len(widths) < 8:
         return []

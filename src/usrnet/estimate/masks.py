@@ -12,7 +12,7 @@ from usrnet.estimate.spectrum import TILE, WINDOW
 
 MOST_TILES = 48
 PERIODIC = 20.0  # times as strong as a typical period: enlarged
-CLIPPED_SHARE = 0.02  # of a tile's pixels may be clipped
+CLIPPED_SHARE = 0.05  # of a tile's pixels may be clipped
 
 
 def inside(grey: np.ndarray, visible: np.ndarray | None = None) -> tuple[slice, slice]:
@@ -59,7 +59,7 @@ def choose_tiles(grey: np.ndarray, *, noise_level: float, usable: np.ndarray | N
     structure = _sums(_structure(grey), corners // 4, height // 4 - 1, width // 4 - 1)
     structure /= (height // 4 - 1) * (width // 4 - 1)
     noise = noise_level**2 / 8  # of the difference of two means of 16 pixels
-    fine = structure > 3 * noise + 1
+    fine = structure > 1.5 * noise + 1
     if usable is not None:
         fine &= _sums(~usable, corners, height, width) <= CLIPPED_SHARE * height * width
     kept = np.flatnonzero(fine)
