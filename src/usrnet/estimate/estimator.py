@@ -24,8 +24,9 @@ from usrnet.estimate import covariance, masks
 from usrnet.estimate.jpeg import Jpeg, jpeg_of, jpeg_of_file
 from usrnet.estimate.network import FAMILIES, Answer, predict
 from usrnet.estimate.noise import BLOCK, LUMA, ROUNDING, Noise, measure, noise_of
-from usrnet.estimate.spectrum import cut, power
-from usrnet.io import tiff
+from usrnet.estimate.spectrum import spectra_of
+from usrnet.io import Metadata, tiff
+from usrnet.restoration.light import Curve, Light, choose_curve
 from usrnet.restoration.observation import DEFAULT_NOISE_LEVEL, DEFAULT_WIDTHS
 
 if TYPE_CHECKING:
@@ -91,6 +92,7 @@ def estimate(
     *,
     scale: int = 2,
     jpeg: Jpeg | None = None,
+    light: Light = "auto",
     shake: Literal["off", "try"] = "off",
     restorer: "Restorer | None" = None,
 ) -> Estimate:
@@ -98,37 +100,50 @@ def estimate(
 
     ``image``: a PIL image or an array H×W, H×W×3 or H×W×4, uint8, uint16 or float in [0,1]. ``scale``: the factor by
     which it is to be enlarged; the kernel is in pixels of the result. ``jpeg``: the steps of the JPEG file that the
-    picture comes from; a PIL image that was opened from one has them. ``shake``: ``"try"`` looks for the
-    kernel of camera shake as well, at ×1 only, with ``restorer`` (``default`` if there is none); that takes longer.
+    picture comes from; a PIL image that was opened from one has them. ``light``: in what the blur is looked for, as
+    ``restore`` takes it: the light of pictures that a camera took, the stored values of others. ``shake``: ``"try"``
+    looks for the kernel of camera shake as well, at ×1 only, with ``restorer`` (``default`` if there is none); that
+    takes longer.
 
     Never fails for what the picture shows: a black one gets the defaults, confidence 0 and a sentence. Raises
     ``UsrnetError`` for what is no picture.
     """
     check_scale(scale)
     source = pictures.from_any(image)
-    pixels = source.plain()
-    found = estimate_parts(parts_of(pixels), scale=scale, jpeg=jpeg or jpeg_of(image))
-    return shaken(found, pixels, restorer) if shake == "try" else found
+    pixels, curve = source.plain(), curve_of(source.metadata, light)
+    found = estimate_parts(parts_of(pixels), scale=scale, jpeg=jpeg or jpeg_of(image), curve=curve)
+    return shaken(found, pixels, restorer, curve=curve) if shake == "try" else found
 
 
-def estimate_file(path: Path, *, scale: int = 2, shake: Literal["off", "try"] = "off") -> Estimate:
+def curve_of(beside: Metadata, light: Light) -> Curve | None:
+    """How light is stored in a picture, of which is known what lies beside its pixels."""
+    return choose_curve(light, camera=beside.camera, icc_profile=beside.icc_profile, gamma=beside.gamma)
+
+
+def estimate_file(
+    path: Path, *, scale: int = 2, light: Light = "auto", shake: Literal["off", "try"] = "off"
+) -> Estimate:
     """The blur kernel and the noise level of a picture file; of a large TIFF only parts are read.
 
-    ``shake`` as for :func:`estimate`. Raises ``PictureError`` when the file cannot be read.
+    ``light`` and ``shake`` as for :func:`estimate`. Raises ``PictureError`` when the file cannot be read.
     """
     check_scale(scale)
     if shake == "try":
-        return shaken(estimate_file(path, scale=scale), pictures.read(path).pixels)
+        picture = pictures.read(path)
+        gaussian = estimate_file(path, scale=scale, light=light)
+        return shaken(gaussian, picture.pixels, curve=curve_of(picture.metadata, light))
     if path.suffix.lower() in (".tif", ".tiff"):
         try:
             with tiff.TiffFile(path) as file:
                 rows = file.rows()
                 usual = rows.dtype in (np.uint8, np.uint16) and rows.declared is None and not rows.extra
                 if rows.by_rows and usual:
-                    return estimate_parts(parts_of(rows), scale=scale)
+                    return estimate_parts(parts_of(rows), scale=scale, curve=curve_of(rows.metadata, light))
         except PictureError:
             pass  # the other reader knows more kinds, and says what is wrong
-    return estimate_parts(parts_of(pictures.read(path).pixels), scale=scale, jpeg=jpeg_of_file(path))
+    picture = pictures.read(path)
+    curve = curve_of(picture.metadata, light)
+    return estimate_parts(parts_of(picture.pixels), scale=scale, jpeg=jpeg_of_file(path), curve=curve)
 
 
 def parts_of(pixels: Any) -> list[np.ndarray]:
@@ -147,8 +162,13 @@ def parts_of(pixels: Any) -> list[np.ndarray]:
     return parts
 
 
-def estimate_parts(parts: Sequence[np.ndarray], *, scale: int, jpeg: Jpeg | None = None) -> Estimate:
-    """The estimate from parts of one picture, arrays of one kind."""
+def estimate_parts(
+    parts: Sequence[np.ndarray], *, scale: int, jpeg: Jpeg | None = None, curve: Curve | None = None
+) -> Estimate:
+    """The estimate from parts of one picture, arrays of one kind.
+
+    ``curve``: how light is stored, where the blur wanted is that of light. The noise is that of the stored values.
+    """
     views = [view for part in parts if (view := View.of(part)) is not None]
     if not views:
         return defaults(scale, ["nothing to be seen: the picture is of one colour, or smaller than 8×8 pixels"])
@@ -172,7 +192,7 @@ def estimate_parts(parts: Sequence[np.ndarray], *, scale: int, jpeg: Jpeg | None
         notes.append(f"looks enlarged by {factor}: shrink it by that first, there is nothing between its pixels")
 
     step = 0.0 if jpeg is None else float(np.mean(jpeg.tables[0]))
-    spectra, told, places = _tiles(views)
+    spectra, told, places = _tiles(views, curve)
     level = noise.level / gain
     if not len(spectra):
         notes.append("too little structure to see a blur: the default widths are used")
@@ -244,16 +264,17 @@ def _noise(views: Sequence[View], jpeg: Jpeg | None, rounding: float) -> tuple[N
     return sorted(found, key=lambda noise: noise.level)[len(found) // 2], notes
 
 
-def _tiles(views: Sequence[View]) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
-    """The best tiles of all parts: their power spectra N×31×16, their noise N, and where they lie, N×2 in their part."""
+def _tiles(views: Sequence[View], curve: Curve | None) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
+    """The best tiles of all parts: power spectra N×31×16, their noise N, and where they lie, N×2 in their part."""
     spectra, told, places = [torch.zeros(0, 31, 16)], [torch.zeros(0)], [np.zeros((0, 2), int)]
     for view in views:
         level = noise_of(view.grey)
         tiles = masks.choose_tiles(view.grey, noise_level=level, usable=view.usable)
         corners = tiles.corners[: -(-masks.MOST_TILES // len(views))]
         if len(corners):
-            spectra.append(power(cut(view.grey, corners, tiles.height, tiles.width)))
-            told.append(torch.full((len(corners),), level))
+            seen = spectra_of(view.grey, replace(tiles, corners=corners), level, curve)
+            spectra.append(seen[0])
+            told.append(seen[1])
             places.append(corners + np.array(view.corner))
     return torch.cat(spectra), torch.cat(told), np.concatenate(places)
 
@@ -315,10 +336,13 @@ def _answer(
     )
 
 
-def shaken(gaussian: Estimate, pixels: np.ndarray, restorer: "Restorer | None" = None) -> Estimate:
+def shaken(
+    gaussian: Estimate, pixels: np.ndarray, restorer: "Restorer | None" = None, *, curve: Curve | None = None
+) -> Estimate:
     """With the kernel of camera shake in place of a Gaussian, if one is found; else the same with a sentence.
 
-    ``pixels``: the picture. Raises ``UsrnetError`` at scales other than 1.
+    ``pixels``: the picture; ``curve``: how it stores light, if the blur is that of light. Raises ``UsrnetError`` at
+    scales other than 1.
     """
     from usrnet.estimate import shake
     from usrnet.restoration import Restorer
@@ -330,7 +354,11 @@ def shaken(gaussian: Estimate, pixels: np.ndarray, restorer: "Restorer | None" =
         note = f"too small to look for shake: it takes {shake.SMALLEST}×{shake.SMALLEST} pixels"
         return replace(gaussian, notes=[*gaussian.notes, note])
     restore = shake.restoring(restorer or Restorer("default", tile="off"))
-    found = shake.find(view.colour / 255.0, noise_level=gaussian.noise_level, restore=restore)
+    seen, level = view.colour / 255.0, gaussian.noise_level
+    if curve is not None:
+        level *= float(np.sqrt(np.square(curve.slope(seen)).mean()))
+        seen = curve.decode(seen)
+    found = shake.find(seen, noise_level=level, restore=restore)
     if not found.accepted:
         return replace(gaussian, notes=[*gaussian.notes, f"no shake that is sure: {found.reason}"])
     major, minor, degrees = covariance.axes(covariance.moments(found.kernel))

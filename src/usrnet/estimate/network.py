@@ -17,7 +17,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from usrnet.estimate.spectrum import BINS, features, power, turned
+from usrnet.estimate.spectrum import BINS, features, turned
 
 WEIGHTS = Path(__file__).parents[1] / "weights" / "estimator.safetensors"
 FAMILIES = ("gaussian", "disk", "motion", "shrunk")
@@ -36,7 +36,7 @@ class Answer:
 
 
 class BlurNet(nn.Module):
-    """Features of the tiles of several pictures → ten numbers a picture: three means, three log-variances, four logits."""
+    """Features of the tiles of N pictures → N×10: three means, three log-variances, four logits."""
 
     def __init__(self, hidden: tuple[int, int] = (512, 256), last: int = 128) -> None:
         super().__init__()
@@ -72,9 +72,7 @@ def load() -> BlurNet:
 
 
 @torch.inference_mode()
-def predict(
-    spectra: Tensor, *, scale: int, noise_level: Tensor, step: float = 0.0, each: bool = False
-) -> Answer:
+def predict(spectra: Tensor, *, scale: int, noise_level: Tensor, step: float = 0.0, each: bool = False) -> Answer:
     """The blur of a picture from the power spectra of its tiles, N×31×16 (luma on the 0–255 scale).
 
     ``noise_level``: N, of the tiles. ``each``: one answer for every tile instead of one for all.
@@ -95,6 +93,3 @@ def predict(
         answers.append((mean * torch.tensor(signs), log_variance.exp(), logits.log_softmax(1)))
     means, variances, families = (torch.stack(parts).mean(dim=0) for parts in zip(*answers, strict=True))
     return Answer(means, variances, families)
-
-
-__all__ = ["FAMILIES", "Answer", "BlurNet", "load", "power", "predict"]

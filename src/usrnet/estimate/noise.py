@@ -19,7 +19,8 @@ BLOCK = 8
 CALM = 0.005  # share of the blocks that are looked at …
 FEWEST = 60  # … but no fewer than these
 ENOUGH = 200  # blocks without clipped pixels
-LOW = 9  # i + j below this is structure, from it on noise
+LOW = 9  # i + j below this is structure …
+READ = 11  # … and from this on noise, also where fine texture reaches beyond the structure
 ROUNDING = 1 / 12  # variance of rounding to whole numbers
 UNSEEN = 0.1  # coefficients that differ from zero, beyond those that were seen
 LUMA = np.array([0.299, 0.587, 0.114])
@@ -91,7 +92,7 @@ def _channel(plane: np.ndarray, rounding: float) -> tuple[float, int]:
     wanted = max(FEWEST, int(CALM * (count if count >= ENOUGH else sum(map(len, usable)))))
     calm = spectra[np.argsort(calmness)[:wanted]].reshape(-1, BLOCK, BLOCK)
     i, j = np.mgrid[:BLOCK, :BLOCK]
-    variance = float(np.median(calm[:, i + j >= LOW].mean(axis=0)))
+    variance = float(np.median(calm[:, i + j >= READ].mean(axis=0)))
     return float(np.sqrt(max(variance - rounding, 0))), count
 
 

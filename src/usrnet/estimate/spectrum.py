@@ -68,7 +68,7 @@ def spectra_of(
 ) -> tuple[Tensor, Tensor]:
     """The power spectra N×31×16 of the tiles of a picture H×W on the 0–255 scale, and the noise of each, N.
 
-    With a ``curve`` they are those of the light that is stored, where noise that was even no longer is.
+    With a ``curve`` they are those of the light that is stored as these values, where even noise is no longer even.
     """
     noise = torch.full((len(tiles.corners),), float(noise_level))
     if curve is None:

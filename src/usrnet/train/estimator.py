@@ -31,8 +31,8 @@ from usrnet.atomic import write_bytes
 from usrnet.degradation import degrade_batch
 from usrnet.errors import UsrnetError
 from usrnet.estimate import covariance
-from usrnet.estimate.network import FAMILIES, BlurNet
 from usrnet.estimate.masks import choose_tiles, clipped
+from usrnet.estimate.network import FAMILIES, BlurNet
 from usrnet.estimate.noise import noise_of
 from usrnet.estimate.spectrum import SMALLEST, TILE, features, spectra_of, turned
 from usrnet.io import read_rgb
