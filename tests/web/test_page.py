@@ -107,7 +107,8 @@ def test_find_moves_the_sliders(page, picture, browser):
     kernel = until(lambda: find("#kernel img"))[0].get_attribute("src")
     until(lambda: find("button#find, #find button"))[0].click()
     said = until(lambda: find("#found")[0].text)
-    assert "confidence" in said and "pixels" in said
+    assert "confidence" in said
+    assert "pixels" in said
     until(lambda: value("#sharpness") != 0.7)
     assert 1.2 < value("#sharpness") < 2.6
     assert 1 <= value("#smoothness") <= 4

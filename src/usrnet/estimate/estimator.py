@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from usrnet.restoration import Restorer
 
 PART, PARTS = 512, 3  # of pictures above PARTS² parts, so many squares of this side in both directions are looked at
-PRIOR_SPREAD = 0.7  # of the logarithm of the variance, around the default
+UNSURE = 0.4  # spread of the logarithm of the width at which the default counts as much as the picture
 LEAN = 0.5  # spreads by which the width is taken narrower
 SHARP = 0.45  # pixels: at ×1 a blur below this is none
 LEAST_NOISE = 1.0  # fed to the restoration: a wrong kernel does less harm, the right one loses 0.1 dB
@@ -290,14 +290,18 @@ class Fused:
 
 
 def fuse(found: Answer, scale: int) -> Fused:
-    """The precision-weighted mean of what a picture says and of a prior at the default width."""
+    """What a picture says, fading into the default width where it says little.
+
+    The network has seen how wide blurs are and is drawn to the usual ones by itself; only where the width is unsure by
+    nearly a half is the mild default better. The share is smooth and falls fast: ``1 / (1 + (spread / UNSURE)⁴)``.
+    """
     mean, variance = found.mean[0].double().numpy(), found.variance[0].double().numpy()
     default = math.log((DEFAULT_WIDTHS[scale] / scale) ** 2 + covariance.FLOOR)
-    share = PRIOR_SPREAD**2 / (PRIOR_SPREAD**2 + variance)
+    share = 1 / (1 + (math.sqrt(variance[0]) / 2 / UNSURE) ** 4)
     certain = float(np.exp(-0.5 * (math.sqrt(variance[0]) / 2 / 0.2) ** 2))
     return Fused(
         share * mean + (1 - share) * np.array([default, 0, 0]),
-        np.sqrt(variance * share),
+        share * np.sqrt(variance),
         FAMILIES[int(found.family[0].argmax())],
         certain,
     )

@@ -259,6 +259,15 @@ class Pool:
             for _ in range(OBSERVED):
                 self._observe(blurred, scale, linear, moment / scale**2, int(kind))
 
+    def fill(self, wanted: int, fresh: int) -> None:
+        """Add pictures until there are so many. Raises ``UsrnetError`` where the photos show nothing."""
+        for number in range(wanted):
+            if self.filled >= wanted:
+                return
+            self.add(fresh)
+            if number > 20 and self.filled == 0:
+                raise UsrnetError("the photos have no structure in which a blur could be seen: give others")
+
     def _observe(self, blurred: np.ndarray, scale: int, linear: bool, moment: np.ndarray, kind: int) -> None:
         grey, step = disturb(self.rng, blurred, linear=linear)
         level = noise_of(grey)
@@ -371,8 +380,7 @@ def train_estimator(config: EstimatorConfig) -> Path:
     )
     optimiser = torch.optim.AdamW(network.parameters(), config.schedule.lr, weight_decay=1e-4)
     steps = config.schedule.steps
-    while pool.filled < min(config.data.pool, 8 * config.data.batch):
-        pool.add(config.data.fresh)
+    pool.fill(min(config.data.pool, 8 * config.data.batch), config.data.fresh)
     begin = time.perf_counter()
     for number in range(1, steps + 1):
         done = number / steps
