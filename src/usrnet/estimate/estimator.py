@@ -292,8 +292,8 @@ class Fused:
 def fuse(found: Answer, scale: int) -> Fused:
     """What a picture says, fading into the default width where it says little.
 
-    The network has seen how wide blurs are and is drawn to the usual ones by itself; only where the width is unsure by
-    nearly a half is the mild default better. The share is smooth and falls fast: ``1 / (1 + (spread / UNSURE)⁴)``.
+    The network has seen how wide blurs are and is drawn to the usual ones by itself; only where the width is unsure
+    by nearly a half is the mild default better. The share is smooth and falls fast: ``1 / (1 + (spread / UNSURE)⁴)``.
     """
     mean, variance = found.mean[0].double().numpy(), found.variance[0].double().numpy()
     default = math.log((DEFAULT_WIDTHS[scale] / scale) ** 2 + covariance.FLOOR)
