@@ -1,10 +1,10 @@
 """Blur and noise of a picture that comes without them.
 
-masks → noise → tiles → spectra → network → fused with a prior → a kernel that is placed for the scale.
+masks → noise → tiles → spectra → network → a kernel that is placed for the scale.
 
 What is not known is not invented: where a picture shows too little, the answer fades into the mild default that
 suits clean photos, and says so. A blur that is taken too wide costs several times what one costs that is taken too
-narrow (docs/estimate.md), so the width leans to the narrow side by as much as it is uncertain.
+narrow (docs/estimate.md); the network answers with the mean of what is likely, which of wide blurs is narrower.
 """
 
 import math
@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 PART, PARTS = 512, 3  # of pictures above PARTS² parts, so many squares of this side in both directions are looked at
 UNSURE = 0.4  # spread of the logarithm of the width at which the default counts as much as the picture
-LEAN = 0.5  # spreads by which the width is taken narrower
 SHARP = 0.45  # pixels: at ×1 a blur below this is none
 LEAST_NOISE = 1.0  # fed to the restoration: a wrong kernel does less harm, the right one loses 0.1 dB
 
@@ -281,10 +280,9 @@ def _tiles(views: Sequence[View], curve: Curve | None) -> tuple[torch.Tensor, to
 
 @dataclass(frozen=True)
 class Fused:
-    """One blur: ``mean`` and ``spread`` of log Σ in low-resolution pixels, 3 each."""
+    """One blur: ``mean`` of log Σ in low-resolution pixels, 3 numbers, its family, and how sure that is, 0 to 1."""
 
     mean: np.ndarray
-    spread: np.ndarray
     family: str
     confidence: float
 
@@ -297,11 +295,11 @@ def fuse(found: Answer, scale: int) -> Fused:
     """
     mean, variance = found.mean[0].double().numpy(), found.variance[0].double().numpy()
     default = math.log((DEFAULT_WIDTHS[scale] / scale) ** 2 + covariance.FLOOR)
-    share = 1 / (1 + (math.sqrt(variance[0]) / 2 / UNSURE) ** 4)
-    certain = float(np.exp(-0.5 * (math.sqrt(variance[0]) / 2 / 0.2) ** 2))
+    spread = math.sqrt(variance[0]) / 2  # of the logarithm of the width
+    share = 1 / (1 + (spread / UNSURE) ** 4)
+    certain = math.exp(-0.5 * (spread / 0.2) ** 2)
     return Fused(
         share * mean + (1 - share) * np.array([default, 0, 0]),
-        share * np.sqrt(variance),
         FAMILIES[int(found.family[0].argmax())],
         certain,
     )
@@ -322,9 +320,7 @@ def _varying(found: Answer, widths: np.ndarray) -> list[str]:
 def _answer(
     fused: Fused, scale: int, level: float, confidence: float, notes: list[str], regions: np.ndarray, noise: Noise
 ) -> Estimate:
-    log = fused.mean.copy()
-    log[0] -= LEAN * fused.spread[0]
-    found = covariance.exponential(torch.from_numpy(log)[None])[0].numpy() * scale**2
+    found = covariance.exponential(torch.from_numpy(fused.mean)[None])[0].numpy() * scale**2
     major, minor, degrees = covariance.axes(found)
     if scale == 1 and math.sqrt(major * minor) < SHARP:
         notes = [*notes, "already sharp: there is no blur to undo"]
