@@ -24,7 +24,6 @@ FAMILIES = ("gaussian", "disk", "motion", "shrunk")
 """``shrunk``: the kernels with negative lobes that programs shrink pictures with (bicubic, Lanczos)."""
 INPUTS = 2 * BINS + 6
 HEADS = 8  # ways to weigh tiles
-DROPPED = 0.1  # of the hidden units, in training: there are few photos
 
 
 @dataclass(frozen=True)
@@ -51,14 +50,13 @@ class BlurNet(nn.Module):
 
         ``x``: features M×998 of tiles; ``picture``: M numbers below ``count`` = N, whose tile each is.
         """
-        seen = nn.functional.dropout(self.layers(x), DROPPED, self.training)
+        seen = self.layers(x)
         worth = torch.exp(self.worth(seen).clamp(-8, 8))
         weighted = (worth[:, :, None] * seen.view(len(seen), HEADS, -1)).flatten(1)
         total = torch.zeros(count, HEADS).index_add(0, picture, worth)
         pooled = torch.zeros(count, seen.shape[1]).index_add(0, picture, weighted)
         pooled = (pooled.view(count, HEADS, -1) / (total[:, :, None] + 1e-9)).flatten(1)
         tiles = torch.bincount(picture, minlength=count).to(pooled.dtype)
-        pooled = nn.functional.dropout(pooled, DROPPED, self.training)
         out = self.answer(torch.cat((pooled, torch.log(tiles.clamp_min(1))[:, None] / 2 - 1), 1))
         return out[:, :3], out[:, 3:6].clamp(-8, 3), out[:, 6:]
 

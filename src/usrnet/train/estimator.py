@@ -127,32 +127,30 @@ def _file_of(source: str | Path) -> Path:
 
 
 class Greys:
-    """Photos as grey pictures. Cameras differ in sharpness and contrast, so crops are shrunk and curved at random."""
+    """Photos as grey pictures, also some that were shrunk: their owners' cameras differ in sharpness."""
 
-    def __init__(self, files: Sequence[Path]) -> None:
-        self.pictures = [(read_rgb(path) @ LUMA).round().astype(np.uint8) for path in files]
+    def __init__(self, files: Sequence[Path], rng: np.random.Generator) -> None:
+        self.pictures: list[np.ndarray] = []
+        for path in files:
+            grey = (read_rgb(path) @ LUMA).round().astype(np.uint8)
+            self.pictures.append(grey)
+            if rng.random() < 0.7:
+                factor = rng.uniform(0.5, 1)
+                size = (round(grey.shape[1] * factor), round(grey.shape[0] * factor))
+                resample = Image.Resampling.LANCZOS if rng.random() < 0.5 else Image.Resampling.BOX
+                self.pictures.append(np.asarray(Image.fromarray(grey).resize(size, resample, reducing_gap=None)))
 
     def crop(self, rng: np.random.Generator, least: int, most: int) -> np.ndarray:
         """A crop with sides from ``least`` to ``most``, float32; where all photos are smaller they are mirrored."""
         large = [picture for picture in self.pictures if min(picture.shape) >= least]
         chosen = large or [np.pad(p, [(0, max(0, least - n)) for n in p.shape], "symmetric") for p in self.pictures]
         picture = chosen[rng.integers(len(chosen))]
-        factor = max(rng.uniform(0.5, 1), least / min(picture.shape)) if rng.random() < 0.6 else 1.0
-        places, sides = [], []
+        places = []
         for length in picture.shape:
-            sides.append(min(int(length * factor), int(rng.integers(least, most + 1))))
-            taken = min(length, round(sides[-1] / factor))
-            first = int(rng.integers(length - taken + 1))
-            places.append(slice(first, first + taken))
-        crop = picture[places[0], places[1]]
-        if factor < 1:
-            ways = (Image.Resampling.LANCZOS, Image.Resampling.BICUBIC, Image.Resampling.BOX)
-            size = (sides[1], sides[0])
-            crop = np.asarray(Image.fromarray(crop).resize(size, ways[rng.integers(3)], reducing_gap=None))
-        grey = crop.astype(np.float32)
-        if rng.random() < 0.4:
-            grey = 255 * (grey / 255) ** np.float32(math.exp(rng.uniform(-0.5, 0.5)))
-        return grey
+            side = min(length, int(rng.integers(least, most + 1)))
+            first = int(rng.integers(length - side + 1))
+            places.append(slice(first, first + side))
+        return picture[places[0], places[1]].astype(np.float32)
 
 
 def draw_kernels(rng: np.random.Generator, count: int, scale: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -372,8 +370,8 @@ def train_estimator(config: EstimatorConfig) -> Path:
         raise UsrnetError(f"{len(listing.files)} photos are too few to hold out {config.data.held_out} of them")
     held_out, training = listing.split(config.data.held_out)
     (folder / "held_out.txt").write_text("\n".join(map(str, held_out.files)) + "\n", "utf-8")
-    pool = Pool(Greys(training.files), config, rng)
-    test = _fixed_set(Greys(held_out.files), config)
+    pool = Pool(Greys(training.files, rng), config, rng)
+    test = _fixed_set(Greys(held_out.files, np.random.default_rng(1)), config)
     network = BlurNet(config.model.hidden)
     if config.model.init:
         network.load_state_dict(load_file(config.model.init), strict=False)
@@ -418,7 +416,6 @@ def _fixed_set(greys: Greys, config: EstimatorConfig) -> Batch:
 @torch.no_grad()
 def _report(network: BlurNet, test: Batch) -> str:
     """Errors on pictures that were not trained on."""
-    network.eval()
     mean, log_variance, logits = network(test.inputs, test.picture, len(test.target))
     error = mean - test.target
     width = error[:, 0].abs() / 2
