@@ -25,7 +25,7 @@ def test_spectra_are_turned_as_their_tiles_are(photo):
     assert torch.allclose(spectrum.turned(plain, transposed=True), spectrum.power(tiles.mT), rtol=1e-3, atol=1e-2)
     # The windows begin with a zero and end without: a mirrored tile is seen one pixel further.
     mirrored = spectrum.power(tiles.flip(2)).sum((1, 2)), spectrum.turned(plain, mirrored=True).sum((1, 2))
-    assert torch.allclose(*mirrored, rtol=0.05)
+    assert torch.allclose(*mirrored, rtol=0.15)
     both = spectrum.turned(plain, mirrored=True, transposed=True)
     assert torch.equal(both, spectrum.turned(spectrum.turned(plain, mirrored=True), transposed=True))
     assert torch.equal(spectrum.turned(spectrum.turned(plain, transposed=True), transposed=True), plain)

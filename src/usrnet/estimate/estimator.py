@@ -137,7 +137,7 @@ def estimate_file(
                 rows = file.rows()
                 usual = rows.dtype in (np.uint8, np.uint16) and rows.declared is None and not rows.extra
                 if rows.by_rows and usual:
-                    return estimate_parts(parts_of(rows), scale=scale, curve=curve_of(rows.metadata, light))
+                    return estimate_parts(parts_of(rows), scale=scale, curve=curve_of(rows.metadata(), light))
         except PictureError:
             pass  # the other reader knows more kinds, and says what is wrong
     picture = pictures.read(path)
