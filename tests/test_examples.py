@@ -25,6 +25,13 @@ def test_gallery(tmp_path):
     assert names == {f"gallery_{name}.jpg" for name in ("scales", "deblurring", "border", "large_kernel")}
 
 
+@pytest.mark.slow
+def test_estimate_figures(tmp_path):
+    command = [sys.executable, ROOT / "examples" / "estimate_figures.py", tmp_path, "--model", "tv"]
+    subprocess.run(list(map(str, command)), check=True, capture_output=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"estimate_failures.jpg"}
+
+
 @pytest.mark.parametrize("page", ["README.md", "docs/kernels.md", "docs/instruments.md", "docs/phones.md"])
 @pytest.mark.filterwarnings("ignore::usrnet.errors.UsrnetWarning")
 def test_the_python_on_a_page_runs(page, tmp_path, monkeypatch, shared, photo):

@@ -13,6 +13,7 @@ from usrnet import io, kernels
 from usrnet.errors import UsrnetError, UsrnetWarning
 from usrnet.estimate import Estimate, estimate, estimate_file, masks
 from usrnet.restoration import DEFAULT_WIDTHS
+from usrnet.restoration.light import SRGB
 
 RNG = np.random.default_rng(0)
 
@@ -141,7 +142,8 @@ def test_a_large_picture_is_looked_at_in_parts(tmp_path):
 def test_an_enlarged_picture_is_noticed(photo):
     small = Image.fromarray(photo[:150, :150])
     ways = Image.Resampling
-    for factor, resample in ((2, ways.NEAREST), (3, ways.BILINEAR), (4, ways.BICUBIC)):
+    tried = [(2, ways.NEAREST), (2, ways.BILINEAR), (2, ways.BICUBIC), (2, ways.LANCZOS), (3, ways.BILINEAR)]
+    for factor, resample in [*tried, (4, ways.BICUBIC)]:
         found = estimate(small.resize((150 * factor, 150 * factor), resample), scale=1)
         sensible(found, scale=1)
         assert any(f"enlarged by {factor}" in note for note in found.notes), found.notes
@@ -247,3 +249,26 @@ def test_the_command_line(photo, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert all(one["kernel"] == "auto" for one in records)
     assert records[0]["estimate"] == {key: value for key, value in record.items() if key != "input"}
     assert records[1]["estimate"] != records[0]["estimate"]
+
+
+def test_blur_is_looked_for_in_the_light_in_which_a_picture_is_restored(photo):
+    light = SRGB.decode(photo.astype(np.float32) / 255)
+    blurred = usrnet.degrade(light, "gaussian:2.4", scale=2)
+    stored = (255 * SRGB.encode(blurred)).round().clip(0, 255).astype(np.uint8)
+    in_light, as_stored = (estimate(stored, scale=2, light=light) for light in ("linear", "stored"))
+    assert in_light.noise_level == as_stored.noise_level
+    assert in_light.widths[0] == pytest.approx(2.4, rel=0.2)
+    assert in_light.widths != as_stored.widths
+
+    image = Image.fromarray(stored)
+    exif = image.getexif()
+    exif[0x010F] = "a maker"
+    exif.get_ifd(0x8769)[0x829A] = (1, 60)
+    buffer = BytesIO()
+    image.save(buffer, "PNG", exif=exif)
+    with Image.open(buffer) as taken:
+        assert estimate(taken, scale=2).widths == in_light.widths
+        automatic = usrnet.restore(taken, model="tv", scale=2, kernel="auto", noise_level=2)
+        by_hand = usrnet.restore(taken, model="tv", scale=2, kernel=in_light.kernel, noise_level=2, light="linear")
+    assert (np.asarray(automatic) == np.asarray(by_hand)).all()
+    assert estimate(stored, scale=2).widths == as_stored.widths

@@ -92,6 +92,30 @@ def test_the_whole_path_in_a_browser(server, page, picture, browser, downloads, 
     assert hosts <= {"", urllib.parse.urlparse(page).netloc}
 
 
+def test_find_moves_the_sliders(page, picture, browser):
+    from selenium.webdriver.common.by import By
+
+    def find(selector):
+        return browser.find_elements(By.CSS_SELECTOR, selector)
+
+    def value(selector):
+        return float(find(f"{selector} input[type=number]")[0].get_attribute("value"))
+
+    browser.get(page)
+    until(lambda: find("#upload input[type=file]"))[0].send_keys(str(picture))
+    until(lambda: len(find("#preview img")) >= 2)
+    kernel = until(lambda: find("#kernel img"))[0].get_attribute("src")
+    until(lambda: find("button#find, #find button"))[0].click()
+    said = until(lambda: find("#found")[0].text)
+    assert "confidence" in said
+    assert "pixels" in said
+    until(lambda: value("#sharpness") != 0.7)
+    assert 1.2 < value("#sharpness") < 2.6
+    assert 1 <= value("#smoothness") <= 4
+    until(lambda: find("#kernel img")[0].get_attribute("src") != kernel)
+    until(lambda: "gaussian:" + f"{value('#sharpness'):g}" in find("#command")[0].text)
+
+
 def test_phone(page, picture, browser):
     from selenium.webdriver.common.by import By
 

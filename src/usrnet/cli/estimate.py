@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast, get_args
 
 import typer
 
@@ -13,6 +13,9 @@ def estimate(
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="KERNEL", help="Write the kernel of one picture.")
     ] = None,
+    light: Annotated[
+        str, typer.Option(help="In what the blur is looked for, as restore has it: auto, linear or stored.")
+    ] = "auto",
     shake: Annotated[
         bool, typer.Option("--shake", help="Look for camera shake as well, at --scale 1; takes a while.")
     ] = False,
@@ -30,8 +33,11 @@ def estimate(
     from usrnet.errors import PictureError, UsrnetError
     from usrnet.estimate import estimate_file
     from usrnet.restoration.jobs import find_pictures
+    from usrnet.restoration.light import Light
 
     check_scale(scale)
+    if light not in get_args(Light):
+        raise UsrnetError(f"light {light!r} is not known: choose {', '.join(get_args(Light))}")
     if shake and scale != 1:
         raise UsrnetError(f"--shake needs --scale 1, not {scale}")
     paths = [path for path, _ in find_pictures(inputs)]
@@ -40,7 +46,7 @@ def estimate(
     failures = 0
     for path in paths:
         try:
-            found = estimate_file(path, scale=scale, shake="try" if shake else "off")
+            found = estimate_file(path, scale=scale, light=cast(Light, light), shake="try" if shake else "off")
         except PictureError as error:
             print(f"usrnet: {error}", file=sys.stderr)
             failures += 1

@@ -7,12 +7,21 @@ import sys
 from types import ModuleType
 from typing import Any
 
-from usrnet.estimate.estimator import Estimate, estimate, estimate_file, estimate_parts, noise_to_feed, parts_of
+from usrnet.estimate.estimator import (
+    Estimate,
+    curve_of,
+    estimate,
+    estimate_file,
+    estimate_parts,
+    noise_to_feed,
+    parts_of,
+)
 from usrnet.estimate.jpeg import Jpeg, jpeg_of, jpeg_of_file
 
 __all__ = [
     "Estimate",
     "Jpeg",
+    "curve_of",
     "estimate",
     "estimate_file",
     "estimate_parts",

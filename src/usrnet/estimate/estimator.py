@@ -1,10 +1,10 @@
 """Blur and noise of a picture that comes without them.
 
-masks → noise → tiles → spectra → network → fused with a prior → a kernel that is placed for the scale.
+masks → noise → tiles → spectra → network → a kernel that is placed for the scale.
 
 What is not known is not invented: where a picture shows too little, the answer fades into the mild default that
 suits clean photos, and says so. A blur that is taken too wide costs several times what one costs that is taken too
-narrow (docs/estimate.md), so the width leans to the narrow side by as much as it is uncertain.
+narrow (docs/estimate.md); the network answers with the mean of what is likely, which of wide blurs is narrower.
 """
 
 import math
@@ -22,10 +22,11 @@ from usrnet.degradation import check_scale
 from usrnet.errors import PictureError, UsrnetError
 from usrnet.estimate import covariance, masks
 from usrnet.estimate.jpeg import Jpeg, jpeg_of, jpeg_of_file
-from usrnet.estimate.network import FAMILIES, TileEstimates, predict
-from usrnet.estimate.noise import BLOCK, LUMA, ROUNDING, Noise, measure
-from usrnet.estimate.spectrum import cut
-from usrnet.io import tiff
+from usrnet.estimate.network import FAMILIES, Answer, predict
+from usrnet.estimate.noise import BLOCK, LUMA, ROUNDING, Noise, measure, noise_of
+from usrnet.estimate.spectrum import spectra_of
+from usrnet.io import Metadata, tiff
+from usrnet.restoration.light import Curve, Light, choose_curve
 from usrnet.restoration.observation import DEFAULT_NOISE_LEVEL, DEFAULT_WIDTHS
 
 if TYPE_CHECKING:
@@ -34,9 +35,7 @@ if TYPE_CHECKING:
     from usrnet.restoration import Restorer
 
 PART, PARTS = 512, 3  # of pictures above PARTS² parts, so many squares of this side in both directions are looked at
-PRIOR_SPREAD = 0.7  # of the logarithm of the variance, around the default
-ALIKE = 0.35  # how much the errors of two tiles of one picture have in common
-LEAN = 0.5  # spreads by which the width is taken narrower
+UNSURE = 0.4  # spread of the logarithm of the width at which the default counts as much as the picture
 SHARP = 0.45  # pixels: at ×1 a blur below this is none
 LEAST_NOISE = 1.0  # fed to the restoration: a wrong kernel does less harm, the right one loses 0.1 dB
 
@@ -92,6 +91,7 @@ def estimate(
     *,
     scale: int = 2,
     jpeg: Jpeg | None = None,
+    light: Light = "auto",
     shake: Literal["off", "try"] = "off",
     restorer: "Restorer | None" = None,
 ) -> Estimate:
@@ -99,37 +99,50 @@ def estimate(
 
     ``image``: a PIL image or an array H×W, H×W×3 or H×W×4, uint8, uint16 or float in [0,1]. ``scale``: the factor by
     which it is to be enlarged; the kernel is in pixels of the result. ``jpeg``: the steps of the JPEG file that the
-    picture comes from; a PIL image that was opened from one has them. ``shake``: ``"try"`` looks for the
-    kernel of camera shake as well, at ×1 only, with ``restorer`` (``default`` if there is none); that takes longer.
+    picture comes from; a PIL image that was opened from one has them. ``light``: in what the blur is looked for, as
+    ``restore`` takes it: the light of pictures that a camera took, the stored values of others. ``shake``: ``"try"``
+    looks for the kernel of camera shake as well, at ×1 only, with ``restorer`` (``default`` if there is none); that
+    takes longer.
 
     Never fails for what the picture shows: a black one gets the defaults, confidence 0 and a sentence. Raises
     ``UsrnetError`` for what is no picture.
     """
     check_scale(scale)
     source = pictures.from_any(image)
-    pixels = source.plain()
-    found = estimate_parts(parts_of(pixels), scale=scale, jpeg=jpeg or jpeg_of(image))
-    return shaken(found, pixels, restorer) if shake == "try" else found
+    pixels, curve = source.plain(), curve_of(source.metadata, light)
+    found = estimate_parts(parts_of(pixels), scale=scale, jpeg=jpeg or jpeg_of(image), curve=curve)
+    return shaken(found, pixels, restorer, curve=curve) if shake == "try" else found
 
 
-def estimate_file(path: Path, *, scale: int = 2, shake: Literal["off", "try"] = "off") -> Estimate:
+def curve_of(beside: Metadata, light: Light) -> Curve | None:
+    """How light is stored in a picture, of which is known what lies beside its pixels."""
+    return choose_curve(light, camera=beside.camera, icc_profile=beside.icc_profile, gamma=beside.gamma)
+
+
+def estimate_file(
+    path: Path, *, scale: int = 2, light: Light = "auto", shake: Literal["off", "try"] = "off"
+) -> Estimate:
     """The blur kernel and the noise level of a picture file; of a large TIFF only parts are read.
 
-    ``shake`` as for :func:`estimate`. Raises ``PictureError`` when the file cannot be read.
+    ``light`` and ``shake`` as for :func:`estimate`. Raises ``PictureError`` when the file cannot be read.
     """
     check_scale(scale)
     if shake == "try":
-        return shaken(estimate_file(path, scale=scale), pictures.read(path).pixels)
+        picture = pictures.read(path)
+        gaussian = estimate_file(path, scale=scale, light=light)
+        return shaken(gaussian, picture.pixels, curve=curve_of(picture.metadata, light))
     if path.suffix.lower() in (".tif", ".tiff"):
         try:
             with tiff.TiffFile(path) as file:
                 rows = file.rows()
                 usual = rows.dtype in (np.uint8, np.uint16) and rows.declared is None and not rows.extra
                 if rows.by_rows and usual:
-                    return estimate_parts(parts_of(rows), scale=scale)
+                    return estimate_parts(parts_of(rows), scale=scale, curve=curve_of(rows.metadata(), light))
         except PictureError:
             pass  # the other reader knows more kinds, and says what is wrong
-    return estimate_parts(parts_of(pictures.read(path).pixels), scale=scale, jpeg=jpeg_of_file(path))
+    picture = pictures.read(path)
+    curve = curve_of(picture.metadata, light)
+    return estimate_parts(parts_of(picture.pixels), scale=scale, jpeg=jpeg_of_file(path), curve=curve)
 
 
 def parts_of(pixels: Any) -> list[np.ndarray]:
@@ -148,8 +161,13 @@ def parts_of(pixels: Any) -> list[np.ndarray]:
     return parts
 
 
-def estimate_parts(parts: Sequence[np.ndarray], *, scale: int, jpeg: Jpeg | None = None) -> Estimate:
-    """The estimate from parts of one picture, arrays of one kind."""
+def estimate_parts(
+    parts: Sequence[np.ndarray], *, scale: int, jpeg: Jpeg | None = None, curve: Curve | None = None
+) -> Estimate:
+    """The estimate from parts of one picture, arrays of one kind.
+
+    ``curve``: how light is stored, where the blur wanted is that of light. The noise is that of the stored values.
+    """
     views = [view for part in parts if (view := View.of(part)) is not None]
     if not views:
         return defaults(scale, ["nothing to be seen: the picture is of one colour, or smaller than 8×8 pixels"])
@@ -173,15 +191,15 @@ def estimate_parts(parts: Sequence[np.ndarray], *, scale: int, jpeg: Jpeg | None
         notes.append(f"looks enlarged by {factor}: shrink it by that first, there is nothing between its pixels")
 
     step = 0.0 if jpeg is None else float(np.mean(jpeg.tables[0]))
-    told = 0.0 if noise.jpeg else noise.level
-    found, places = _tiles(views, told, step, scale)
+    spectra, told, places = _tiles(views, curve)
     level = noise.level / gain
-    if found is None:
+    if not len(spectra):
         notes.append("too little structure to see a blur: the default widths are used")
         return replace(defaults(scale, notes), noise_level=level, noise=noise)
-    fused = fuse(found, scale)
-    width_of_tiles = scale * np.sqrt(np.exp(found.mean[:, 0].numpy()))
-    notes += _varying(found, width_of_tiles)
+    fused = fuse(predict(spectra, scale=scale, noise_level=told, step=step), scale)
+    single = predict(spectra, scale=scale, noise_level=told, step=step, each=True)
+    width_of_tiles = scale * np.sqrt(np.exp(single.mean[:, 0].numpy()))
+    notes += _varying(single, width_of_tiles)
     certain = 0.5 if drawn > 0.25 or factor else 0.8 if noise.jpeg else 1.0
     confidence = fused.confidence * certain * (1.0 if noise.certain else 0.7)
     if confidence < 0.5:
@@ -245,68 +263,49 @@ def _noise(views: Sequence[View], jpeg: Jpeg | None, rounding: float) -> tuple[N
     return sorted(found, key=lambda noise: noise.level)[len(found) // 2], notes
 
 
-def _tiles(
-    views: Sequence[View], noise_level: float, step: float, scale: int
-) -> tuple[TileEstimates | None, np.ndarray]:
-    """The estimates of the best tiles of all parts and where they lie: N×2 in pixels of their part."""
-    estimates, places = [], []
+def _tiles(views: Sequence[View], curve: Curve | None) -> tuple[torch.Tensor, torch.Tensor, np.ndarray]:
+    """The best tiles of all parts: power spectra N×31×16, their noise N, and where they lie, N×2 in their part."""
+    spectra, told, places = [torch.zeros(0, 31, 16)], [torch.zeros(0)], [np.zeros((0, 2), int)]
     for view in views:
-        tiles = masks.choose_tiles(view.grey, noise_level=noise_level, usable=view.usable)
-        share = -(-masks.MOST_TILES // len(views))
-        corners = tiles.corners[:share]
+        level = noise_of(view.grey)
+        tiles = masks.choose_tiles(view.grey, noise_level=level, usable=view.usable)
+        corners = tiles.corners[: -(-masks.MOST_TILES // len(views))]
         if len(corners):
-            estimates.append(
-                predict(
-                    cut(view.grey, corners, tiles.height, tiles.width),
-                    scale=scale,
-                    noise_level=noise_level,
-                    step=step,
-                )
-            )
+            seen = spectra_of(view.grey, replace(tiles, corners=corners), level, curve)
+            spectra.append(seen[0])
+            told.append(seen[1])
             places.append(corners + np.array(view.corner))
-    if not estimates:
-        return None, np.zeros((0, 2))
-    joined = TileEstimates(
-        *(torch.cat([getattr(one, name) for one in estimates]) for name in ("mean", "variance", "family"))
-    )
-    return joined, np.concatenate(places)
+    return torch.cat(spectra), torch.cat(told), np.concatenate(places)
 
 
 @dataclass(frozen=True)
 class Fused:
-    """One blur from many tiles: ``mean`` and ``spread`` of log Σ in low-resolution pixels, 3 each."""
+    """One blur: ``mean`` of log Σ in low-resolution pixels, 3 numbers, its family, and how sure that is, 0 to 1."""
 
     mean: np.ndarray
-    spread: np.ndarray
     family: str
     confidence: float
 
 
-def fuse(found: TileEstimates, scale: int) -> Fused:
-    """The precision-weighted mean of N tiles and of a prior at the default width.
+def fuse(found: Answer, scale: int) -> Fused:
+    """What a picture says, fading into the default width where it says little.
 
-    Tiles that disagree with their median count less (Huber's weights). Tiles of one picture err together, so many of
-    them are worth only a few independent ones.
+    The network has seen how wide blurs are and is drawn to the usual ones by itself; only where the width is unsure
+    by nearly a half is the mild default better. The share is smooth and falls fast: ``1 / (1 + (spread / UNSURE)⁴)``.
     """
-    mean, variance = found.mean.double().numpy(), found.variance.double().numpy()
-    middle = np.median(mean, axis=0)
-    away = np.abs(mean - middle) / np.sqrt(variance)
-    weight = np.minimum(1, 2 / np.maximum(away, 1e-9)) / variance
-    fused = (weight * mean).sum(axis=0) / weight.sum(axis=0)
-    count = len(mean)
-    single = count / weight.sum(axis=0)  # variance of one typical tile
-    spread = single * (1 + (count - 1) * ALIKE) / count
+    mean, variance = found.mean[0].double().numpy(), found.variance[0].double().numpy()
     default = math.log((DEFAULT_WIDTHS[scale] / scale) ** 2 + covariance.FLOOR)
-    prior = np.array([default, 0, 0])
-    share = PRIOR_SPREAD**2 / (PRIOR_SPREAD**2 + spread)
-    probable = found.family.double().mean(dim=0).numpy()
-    certain = float(np.exp(-0.5 * (math.sqrt(spread[0]) / 2 / 0.2) ** 2))
+    spread = math.sqrt(variance[0]) / 2  # of the logarithm of the width
+    share = 1 / (1 + (spread / UNSURE) ** 4)
+    certain = math.exp(-0.5 * (spread / 0.2) ** 2)
     return Fused(
-        share * fused + (1 - share) * prior, np.sqrt(spread * share), FAMILIES[int(probable.argmax())], certain
+        share * mean + (1 - share) * np.array([default, 0, 0]),
+        FAMILIES[int(found.family[0].argmax())],
+        certain,
     )
 
 
-def _varying(found: TileEstimates, widths: np.ndarray) -> list[str]:
+def _varying(found: Answer, widths: np.ndarray) -> list[str]:
     """A sentence where tiles differ by more than their spreads."""
     if len(widths) < 8:
         return []
@@ -321,9 +320,7 @@ def _varying(found: TileEstimates, widths: np.ndarray) -> list[str]:
 def _answer(
     fused: Fused, scale: int, level: float, confidence: float, notes: list[str], regions: np.ndarray, noise: Noise
 ) -> Estimate:
-    log = fused.mean.copy()
-    log[0] -= LEAN * fused.spread[0]
-    found = covariance.exponential(torch.from_numpy(log)[None])[0].numpy() * scale**2
+    found = covariance.exponential(torch.from_numpy(fused.mean)[None])[0].numpy() * scale**2
     major, minor, degrees = covariance.axes(found)
     if scale == 1 and math.sqrt(major * minor) < SHARP:
         notes = [*notes, "already sharp: there is no blur to undo"]
@@ -339,10 +336,13 @@ def _answer(
     )
 
 
-def shaken(gaussian: Estimate, pixels: np.ndarray, restorer: "Restorer | None" = None) -> Estimate:
+def shaken(
+    gaussian: Estimate, pixels: np.ndarray, restorer: "Restorer | None" = None, *, curve: Curve | None = None
+) -> Estimate:
     """With the kernel of camera shake in place of a Gaussian, if one is found; else the same with a sentence.
 
-    ``pixels``: the picture. Raises ``UsrnetError`` at scales other than 1.
+    ``pixels``: the picture; ``curve``: how it stores light, if the blur is that of light. Raises ``UsrnetError`` at
+    scales other than 1.
     """
     from usrnet.estimate import shake
     from usrnet.restoration import Restorer
@@ -354,7 +354,11 @@ def shaken(gaussian: Estimate, pixels: np.ndarray, restorer: "Restorer | None" =
         note = f"too small to look for shake: it takes {shake.SMALLEST}×{shake.SMALLEST} pixels"
         return replace(gaussian, notes=[*gaussian.notes, note])
     restore = shake.restoring(restorer or Restorer("default", tile="off"))
-    found = shake.find(view.colour / 255.0, noise_level=gaussian.noise_level, restore=restore)
+    seen, level = view.colour / 255.0, gaussian.noise_level
+    if curve is not None:
+        level *= float(np.sqrt(np.square(curve.slope(seen)).mean()))
+        seen = curve.decode(seen)
+    found = shake.find(seen, noise_level=level, restore=restore)
     if not found.accepted:
         return replace(gaussian, notes=[*gaussian.notes, f"no shake that is sure: {found.reason}"])
     major, minor, degrees = covariance.axes(covariance.moments(found.kernel))

@@ -19,7 +19,8 @@ BLOCK = 8
 CALM = 0.005  # share of the blocks that are looked at …
 FEWEST = 60  # … but no fewer than these
 ENOUGH = 200  # blocks without clipped pixels
-LOW = 9  # i + j below this is structure, from it on noise
+LOW = 9  # i + j below this is structure …
+READ = 11  # … and from this on noise, also where fine texture reaches beyond the structure
 ROUNDING = 1 / 12  # variance of rounding to whole numbers
 UNSEEN = 0.1  # coefficients that differ from zero, beyond those that were seen
 LUMA = np.array([0.299, 0.587, 0.114])
@@ -64,17 +65,19 @@ def _channel(plane: np.ndarray, rounding: float) -> tuple[float, int]:
     stride = 1 if height * width < 150_000 else 2 if height * width < 1_000_000 else 4
     windows = np.lib.stride_tricks.sliding_window_view(plane, (BLOCK, BLOCK))[::stride, ::stride]
     basis = _dct_matrix()
+    least, most = (_over_windows(plane, choose)[::stride, ::stride] for choose in (np.minimum, np.maximum))
+    shown = (least > 0.5) & (most < 254.5) & (most > least)
+    basis = np.kron(basis, basis)  # of both directions at once: one large product instead of many small ones
     low, squares, usable = [], [], []
-    band = _low_band()
+    band = (_low_band() / _low_band().sum()).astype(np.float32).ravel()
     rows = max(1, 40_000 // windows.shape[1])
     chosen: list[np.ndarray] = []
     for top in range(0, len(windows), rows):  # in parts: all blocks at once would be 64 times the picture
-        blocks = windows[top : top + rows].reshape(-1, BLOCK, BLOCK).astype(np.float32)
-        least, most = blocks.min(axis=(1, 2)), blocks.max(axis=(1, 2))
-        fine = (least > 0.5) & (most < 254.5) & (most > least)
+        blocks = windows[top : top + rows].reshape(-1, BLOCK * BLOCK).astype(np.float32)
+        fine = shown[top : top + rows].ravel()
         usable.append(fine)
-        spectra = np.square(basis @ blocks @ basis.T)
-        low.append(spectra[:, band].mean(axis=1))
+        spectra = np.square(blocks @ basis.T)
+        low.append(spectra @ band)
         # Only the calmest of every part can be among the calmest of all.
         order = low[-1] + np.where(fine, 0, 1e9).astype(np.float32)
         keep = np.argsort(order)[: max(FEWEST, int(CALM * len(blocks)) * 4)]
@@ -87,10 +90,23 @@ def _channel(plane: np.ndarray, rounding: float) -> tuple[float, int]:
     if count >= ENOUGH:
         calmness, spectra = calmness[fine], spectra[fine]
     wanted = max(FEWEST, int(CALM * (count if count >= ENOUGH else sum(map(len, usable)))))
-    calm = spectra[np.argsort(calmness)[:wanted]]
+    calm = spectra[np.argsort(calmness)[:wanted]].reshape(-1, BLOCK, BLOCK)
     i, j = np.mgrid[:BLOCK, :BLOCK]
-    variance = float(np.median(calm[:, i + j >= LOW].mean(axis=0)))
+    variance = float(np.median(calm[:, i + j >= READ].mean(axis=0)))
     return float(np.sqrt(max(variance - rounding, 0))), count
+
+
+def _over_windows(plane: np.ndarray, choose: np.ufunc) -> np.ndarray:
+    """The least or the most of every block 8×8, by doubling."""
+    for step in (1, 2, 4):
+        plane = choose(plane[:-step], plane[step:])
+        plane = choose(plane[:, :-step], plane[:, step:])
+    return plane
+
+
+def noise_of(grey: np.ndarray) -> float:
+    """The noise level of one channel H×W on the 0–255 scale: what its calm blocks show, compressed or not."""
+    return float(_channel(grey, ROUNDING)[0])
 
 
 def _low_band() -> np.ndarray:

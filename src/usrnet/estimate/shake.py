@@ -8,9 +8,9 @@ L0 sparse representation for natural image deblurring", CVPR 2013; weights as in
 "Blind image deblurring using the l0 gradient prior", IPOL 9, 2019), with two weights.
 
 A wrong start stays wrong, and a kernel that is wrong explains the picture it comes from as well as the right one
-does. But the shake was one for all of the picture: the two halves are looked at by themselves, and an answer is
-accepted only if they say the same, if what it cannot explain is no more than the noise, and if the restored picture
-does not swing beyond black and white.
+does. But the shake was one for all of the picture: from one start the two halves go on by themselves, and an answer
+is accepted only if they still say the same, if what it cannot explain is no more than the noise, if it is a blur at
+all, and if the restored picture does not swing beyond black and white.
 """
 
 from collections.abc import Callable, Sequence
@@ -29,8 +29,10 @@ CROP = 192  # side of what is looked at of either half …
 SMALLEST = 128  # … and of the smallest picture with which it is tried
 LEVELS = (20.0, 14.0, 10.0, 7.0, 5.0, 4.0, 3.2)  # σ fed to the restoration in turns, down to the noise
 TRIALS = 3  # turns from every start, before one is gone on with
-WEIGHTS = (4e-3, 1.2e-3)  # of sparsity, two starts
+START = 256  # side of the square that the starts come from: a half shows too little for them
+WEIGHTS = (0.015, 0.04)  # of sparsity, two starts
 MEET = 0.7  # correlation of the kernels of the two halves
+SHARP = 0.25  # sum of the squares of a kernel that hardly blurs
 UNEXPLAINED = 1.25  # standard deviations of the noise
 SWING = 0.35  # grey levels beyond black and white, in the mean
 
@@ -68,8 +70,9 @@ def find(colour: np.ndarray, *, noise_level: float, restore: Restore) -> Shake:
     sigma = max(noise_level, 1.0)
     best: list[np.ndarray] = []
     agreement = -1.0
+    whole = _busiest(colour, START).mean(axis=2)
     for weight in WEIGHTS:
-        found = [pyramid(part.mean(axis=2), sigma / 255, weight=weight) for part in parts]
+        found = [pyramid(whole, sigma / 255, weight=weight)] * len(parts)
         for level in LEVELS[:TRIALS]:
             found = [
                 kernel_step([restore(part, kernel, level)], [part]) for part, kernel in zip(parts, found, strict=True)
@@ -91,6 +94,8 @@ def find(colour: np.ndarray, *, noise_level: float, restore: Restore) -> Shake:
     reason = ""
     if agreement < MEET:
         reason = "its two halves say different things"
+    elif float(np.square(kernel).sum()) > SHARP:
+        reason = "what was found is hardly a blur"
     elif residual > UNEXPLAINED * sigma + 0.5:
         reason = "no kernel explains it"
     elif swing > SWING:

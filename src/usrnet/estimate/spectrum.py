@@ -5,9 +5,15 @@ the first is nearly the same for all photographs. Each tile is cut into overlapp
 averaged (P. D. Welch, IEEE Trans. Audio Electroacoustics 15(2), 1967), so that nothing wraps around.
 """
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from usrnet.estimate.masks import Tiles
+    from usrnet.restoration.light import Curve
 
 TILE = 64  # side of a tile
 WINDOW, STEP = 32, 16
@@ -30,17 +36,47 @@ def power(tiles: Tensor) -> Tensor:
     return torch.cat((spectra[:, half + 1 :, :half], spectra[:, :half, :half]), 1)
 
 
-def features(tiles: Tensor, *, scale: Tensor, noise_level: Tensor, step: Tensor) -> Tensor:
-    """What the network sees of tiles N×64×64: N×(2·496 + 6).
+def turned(spectra: Tensor, *, transposed: bool = False, mirrored: bool = False) -> Tensor:
+    """The spectra …×31×16 of the tiles when those are mirrored left to right and then transposed.
+
+    Exact, without the tiles: a spectrum of real numbers is the same at f and −f.
+    """
+    if mirrored:
+        spectra = spectra.flip(-2)
+    if transposed:
+        half = WINDOW // 2
+        whole = torch.cat((spectra[..., 1:].flip(-1, -2), spectra), -1)  # columns −15…15
+        spectra = whole.mT[..., half - 1 :]
+    return spectra
+
+
+def features(spectra: Tensor, *, scale: Tensor, noise_level: Tensor, step: Tensor) -> Tensor:
+    """What the network sees of the power spectra N×31×16 of tiles: N×(2·496 + 6).
 
     The log spectrum as it is and over the noise floor; one-hot ``scale`` (N), ``noise_level`` (N, 0–255 scale),
     and the JPEG quantisation ``step`` (N, 0: none).
     """
-    spectrum = power(tiles).flatten(1)
+    spectrum = spectra.flatten(1)
     plain = (torch.log(spectrum + SMALLEST) - 4) / 3
     over = torch.log1p(spectrum / (noise_level[:, None].square() + 0.1)) / 3 - 1
     about = torch.nn.functional.one_hot(scale - 1, 4)
     return torch.cat((plain, over, about, torch.log1p(noise_level)[:, None], torch.log1p(step)[:, None]), 1)
+
+
+def spectra_of(
+    grey: np.ndarray, tiles: "Tiles", noise_level: float, curve: "Curve | None" = None
+) -> tuple[Tensor, Tensor]:
+    """The power spectra N×31×16 of the tiles of a picture H×W on the 0–255 scale, and the noise of each, N.
+
+    With a ``curve`` they are those of the light that is stored as these values, where even noise is no longer even.
+    """
+    noise = torch.full((len(tiles.corners),), float(noise_level))
+    if curve is None:
+        return power(cut(grey, tiles.corners, tiles.height, tiles.width)), noise
+    stored = (grey / 255).astype(np.float32)
+    slopes = cut(curve.slope(stored), tiles.corners, tiles.height, tiles.width)
+    light = cut(255 * curve.decode(stored), tiles.corners, tiles.height, tiles.width)
+    return power(light), noise * slopes.square().mean(dim=(1, 2)).sqrt()
 
 
 def cut(grey: np.ndarray, corners: np.ndarray, height: int = TILE, width: int = TILE) -> Tensor:

@@ -127,16 +127,13 @@ def _settled(
     known: Observation | Unknown | Sequence[Observation], origin: _Source, jpeg: Jpeg | None
 ) -> "tuple[Sequence[Observation], Estimate | None]":
     """What is known of a picture once it has been looked at."""
-    found: Estimate | None = None
-    observations: Sequence[Observation] = [] if isinstance(known, Observation | Unknown) else known
-    if isinstance(known, Observation | Unknown):
-        observation, found = settle(known, _Seen(origin), jpeg)
-        observations = [observation]
     beside = origin.metadata
+    if isinstance(known, Observation | Unknown):
+        observation, found = settle(known, _Seen(origin), beside, jpeg)
+        return [observation], found
     return [
-        one.stored_as(camera=beside.camera, icc_profile=beside.icc_profile, gamma=beside.gamma)
-        for one in observations
-    ], found
+        one.stored_as(camera=beside.camera, icc_profile=beside.icc_profile, gamma=beside.gamma) for one in known
+    ], None
 
 
 @dataclass(frozen=True)

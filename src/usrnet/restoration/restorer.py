@@ -170,9 +170,7 @@ class Restorer:
         """Restore one picture; ``image`` and what is known of it as for :func:`restore`."""
         known = ask(scale=scale, kernel=kernel, noise_level=noise_level, light=light, saturation=saturation)
         given = pictures.from_any(image, white=white)
-        observation, _ = settle(known, given.plain(), jpeg_of(image))
-        beside = given.metadata
-        observation = observation.stored_as(camera=beside.camera, icc_profile=beside.icc_profile, gamma=beside.gamma)
+        observation, _ = settle(known, given.plain(), given.metadata, jpeg_of(image))
         restored = self.restore(given.pixels, observation, levels=given.levels, progress=progress)
         return pictures.to_any(restored, given=given)
 

@@ -11,12 +11,13 @@ import numpy as np
 
 from usrnet import kernels
 from usrnet.errors import UsrnetError
-from usrnet.restoration.light import Light
+from usrnet.restoration.light import Light, choose_curve
 from usrnet.restoration.noise import NoiseLevel, Poisson
 from usrnet.restoration.observation import DEFAULT_NOISE_LEVEL, Observation, observe
 
 if TYPE_CHECKING:
     from usrnet.estimate import Estimate, Jpeg
+    from usrnet.io import Metadata
 
 AUTO = "auto"
 
@@ -48,8 +49,7 @@ def ask(
 ) -> Observation | Unknown:
     """As :func:`~usrnet.restoration.observe`, but kernel and noise level may also be ``"auto"``.
 
-    A blur that is found is that of the stored values: with ``kernel="auto"`` the light is ``"stored"`` unless another
-    is asked for. Raises ``UsrnetError`` for what makes no sense.
+    A blur is found in the light in which the picture is restored. Raises ``UsrnetError`` for what makes no sense.
     """
     unknown_kernel = isinstance(kernel, str) and kernel == AUTO
     unknown_noise = isinstance(noise_level, str) and noise_level == AUTO
@@ -71,23 +71,27 @@ def ask(
         None if unknown_kernel else known.taps,
         None if unknown_noise else known.noise_level,
         known.saturation,
-        known.light,
+        light if unknown_kernel else known.light,
         known.field,
     )
 
 
 def settle(
-    known: Observation | Unknown, pixels: Any, jpeg: "Jpeg | None" = None
+    known: Observation | Unknown, pixels: Any, beside: "Metadata", jpeg: "Jpeg | None" = None
 ) -> "tuple[Observation, Estimate | None]":
     """What is known of one picture once it has been looked at, and the estimate if one was needed.
 
-    ``pixels``: an array, or a file of which rows can be read. ``jpeg``: the tables of the JPEG file it comes from.
+    ``pixels``: an array, or a file of which rows can be read; ``beside``: what lies beside them, which says how light
+    was stored. ``jpeg``: the tables of the JPEG file it comes from.
     """
+    stored = {"camera": beside.camera, "icc_profile": beside.icc_profile, "gamma": beside.gamma}
     if isinstance(known, Observation):
-        return known, None
+        return known.stored_as(**stored), None
     from usrnet.estimate import estimate_parts, noise_to_feed, parts_of
 
-    found = estimate_parts(parts_of(pixels), scale=known.scale, jpeg=jpeg)
+    curve = choose_curve(known.light, **stored)
+    found = estimate_parts(parts_of(pixels), scale=known.scale, jpeg=jpeg, curve=curve)
     taps = kernels.resolve(found.kernel, scale=known.scale) if known.taps is None else known.taps
     level = noise_to_feed(found.noise_level) if known.noise_level is None else known.noise_level
-    return Observation(known.scale, taps, level, known.saturation, known.light, field=known.field), found
+    observation = Observation(known.scale, taps, level, known.saturation, known.light, field=known.field)
+    return observation.stored_as(**stored), found

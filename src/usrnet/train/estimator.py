@@ -14,6 +14,7 @@ import math
 import time
 import tomllib
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Annotated
@@ -30,12 +31,18 @@ from usrnet.atomic import write_bytes
 from usrnet.degradation import degrade_batch
 from usrnet.errors import UsrnetError
 from usrnet.estimate import covariance
+from usrnet.estimate.masks import choose_tiles, clipped
 from usrnet.estimate.network import FAMILIES, BlurNet
-from usrnet.estimate.spectrum import TILE, features
+from usrnet.estimate.noise import noise_of
+from usrnet.estimate.spectrum import SMALLEST, TILE, features, spectra_of, turned
 from usrnet.io import read_rgb
+from usrnet.restoration.light import SRGB
 from usrnet.train.config import RECIPES, Positive, Section, Share
 from usrnet.train.photos import list_photos
 
+LARGEST = 128  # side of an observed picture
+TILES = 16  # of a picture that are kept
+OBSERVED = 3  # times that a blurred picture is exposed, made noisy and stored
 MARGIN = 4  # low-resolution pixels around a tile that are blurred and thrown away: crops wrap around
 SIZE = 31  # of the kernels
 LUMA = np.array([0.299, 0.587, 0.114])
@@ -53,9 +60,9 @@ class EstimatorData(Section):
 
     folders: Annotated[list[str], Field(min_length=1)]
     held_out: Positive = 40
-    fresh: Positive = 24
-    batch: Positive = 128
-    pool: Positive = 4096
+    fresh: Positive = 4
+    batch: Positive = 64
+    pool: Positive = 16384
 
 
 class EstimatorSchedule(Section):
@@ -70,9 +77,9 @@ class EstimatorSchedule(Section):
 class EstimatorModel(Section):
     """Sizes of the network, a file to start from, and how far widths lean to the narrow side: 0.5 is not at all."""
 
-    hidden: tuple[Positive, Positive] = (256, 128)
+    hidden: tuple[Positive, Positive] = (512, 256)
     init: str | None = None
-    quantile: Share = 0.35
+    quantile: Share = 0.5
 
 
 class EstimatorConfig(Section):
@@ -133,16 +140,17 @@ class Greys:
                 resample = Image.Resampling.LANCZOS if rng.random() < 0.5 else Image.Resampling.BOX
                 self.pictures.append(np.asarray(Image.fromarray(grey).resize(size, resample, reducing_gap=None)))
 
-    def crops(self, rng: np.random.Generator, count: int, side: int) -> np.ndarray:
-        """``count`` crops count×side×side, float32; where all photos are smaller they are mirrored."""
-        large = [picture for picture in self.pictures if min(picture.shape) >= side]
-        chosen = large or [np.pad(p, [(0, max(0, side - n)) for n in p.shape], "symmetric") for p in self.pictures]
-        crops = np.empty((count, side, side), np.float32)
-        for crop in crops:
-            picture = chosen[rng.integers(len(chosen))]
-            top, left = (rng.integers(length - side + 1) for length in picture.shape)
-            crop[:] = picture[top : top + side, left : left + side]
-        return crops
+    def crop(self, rng: np.random.Generator, least: int, most: int) -> np.ndarray:
+        """A crop with sides from ``least`` to ``most``, float32; where all photos are smaller they are mirrored."""
+        large = [picture for picture in self.pictures if min(picture.shape) >= least]
+        chosen = large or [np.pad(p, [(0, max(0, least - n)) for n in p.shape], "symmetric") for p in self.pictures]
+        picture = chosen[rng.integers(len(chosen))]
+        places = []
+        for length in picture.shape:
+            side = min(length, int(rng.integers(least, most + 1)))
+            first = int(rng.integers(length - side + 1))
+            places.append(slice(first, first + side))
+        return picture[places[0], places[1]].astype(np.float32)
 
 
 def draw_kernels(rng: np.random.Generator, count: int, scale: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -150,7 +158,7 @@ def draw_kernels(rng: np.random.Generator, count: int, scale: int) -> tuple[np.n
     taps = np.empty((count, SIZE, SIZE))
     family = np.zeros(count, np.int64)
     # published ranges in their windows, any Gaussian, speckled, disk, motion, shrinking, none
-    shares = [0.36, 0.26, 0.06, 0.1, 0.04, 0.13, 0.05] if scale > 1 else [0.2, 0.24, 0.04, 0.1, 0.3, 0.02, 0.1]
+    shares = [0.42, 0.24, 0.05, 0.09, 0.03, 0.12, 0.05] if scale > 1 else [0.2, 0.24, 0.04, 0.1, 0.3, 0.02, 0.1]
     kind = rng.choice(7, count, p=shares)
     offset = (scale - 1) / 2
     low, high = 0.175 * scale, min(2.5 * scale, 10.0)
@@ -224,93 +232,131 @@ def _centred(kernel: np.ndarray) -> np.ndarray:
 
 
 class Pool:
-    """Blurred tiles without noise, the newest in place of the oldest."""
+    """The spectra of the tiles of observed pictures, the newest in place of the oldest."""
 
     def __init__(self, greys: Greys, config: EstimatorConfig, rng: np.random.Generator) -> None:
         self.greys, self.rng, self.size = greys, rng, config.data.pool
-        self.tiles = torch.empty(self.size, TILE, TILE)
+        self.spectra = torch.empty(self.size, TILES, 31, 16, dtype=torch.float16)  # logarithms of power
+        self.noise = torch.zeros(self.size, TILES)
+        self.tiles = torch.zeros(self.size, dtype=torch.long)
+        self.about = torch.zeros(self.size, 2)  # scale and JPEG step
         self.covariance = torch.empty(self.size, 3)  # in low-resolution pixels
         self.family = torch.empty(self.size, dtype=torch.long)
-        self.scale = torch.empty(self.size, dtype=torch.long)
         self.filled = self.next = 0
 
     def add(self, count: int) -> None:
+        """``count`` blurred pictures, each observed several times."""
         scale = int(self.rng.integers(1, 5))
         margin = MARGIN if scale > 1 else 3 * MARGIN
-        side = scale * (TILE + 2 * margin)
-        crops = torch.from_numpy(self.greys.crops(self.rng, count, side))
         taps, moments, family = draw_kernels(self.rng, count, scale)
-        blurred = degrade_batch(crops[:, None], torch.from_numpy(taps.astype(np.float32))[:, None], scale)[:, 0]
-        places = (self.next + torch.arange(count)) % self.size
-        self.tiles[places] = blurred[:, margin : margin + TILE, margin : margin + TILE]
-        self.covariance[places] = torch.from_numpy(moments / scale**2).float()
-        self.family[places] = torch.from_numpy(family)
-        self.scale[places] = scale
-        self.next = (self.next + count) % self.size
-        self.filled = min(self.filled + count, self.size)
+        for kernel, moment, kind in zip(taps, moments, family, strict=True):
+            crop = self.greys.crop(self.rng, scale * (TILE + 2 * margin), scale * (LARGEST + 2 * margin))
+            linear = self.rng.random() < 0.2
+            crop = torch.from_numpy(255 * SRGB.decode(crop / np.float32(255)) if linear else crop)
+            weights = torch.from_numpy(kernel.astype(np.float32))
+            blurred = degrade_batch(crop[None, None], weights[None, None], scale)[0, 0]
+            blurred = blurred[margin:-margin, margin:-margin].numpy()
+            for _ in range(OBSERVED):
+                self._observe(blurred, scale, linear, moment / scale**2, int(kind))
 
-    def draw(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Features count×998, log covariances count×3 and families count, of disturbed tiles."""
+    def fill(self, wanted: int, fresh: int) -> None:
+        """Add pictures until there are so many. Raises ``UsrnetError`` where the photos show nothing."""
+        for number in range(wanted):
+            if self.filled >= wanted:
+                return
+            self.add(fresh)
+            if number > 20 and self.filled == 0:
+                raise UsrnetError("the photos have no structure in which a blur could be seen: give others")
+
+    def _observe(self, blurred: np.ndarray, scale: int, linear: bool, moment: np.ndarray, kind: int) -> None:
+        grey, step = disturb(self.rng, blurred, linear=linear)
+        level = noise_of(grey)
+        tiles = choose_tiles(grey, noise_level=level, usable=~clipped(grey[..., None]))
+        if not len(tiles.corners):
+            return
+        tiles = replace(tiles, corners=self.rng.permutation(tiles.corners)[:TILES])
+        spectra, noise = spectra_of(grey, tiles, level, SRGB if linear else None)
+        place, count = self.next, len(spectra)
+        self.spectra[place, :count] = torch.log(spectra + SMALLEST).half()
+        self.noise[place, :count] = noise
+        self.tiles[place] = count
+        self.about[place] = torch.tensor([scale, step])
+        self.covariance[place] = torch.from_numpy(moment).float()
+        self.family[place] = kind
+        self.next = (self.next + 1) % self.size
+        self.filled = min(self.filled + 1, self.size)
+
+    def draw(self, count: int) -> "Batch":
+        """Of ``count`` pictures, turned and mirrored, all tiles or some."""
         rng = self.rng
         places = torch.from_numpy(rng.integers(self.filled, size=count))
-        tiles, moments = self.tiles[places].clone(), self.covariance[places].clone()
-        turned, mirrored = (torch.from_numpy(rng.random(count) < 0.5) for _ in range(2))
-        tiles[turned] = tiles[turned].mT
-        moments[turned] = moments[turned].flip(1)
-        tiles[mirrored] = tiles[mirrored].flip(2)
+        some = torch.from_numpy(np.where(rng.random(count) < 0.5, TILES, 2.0 ** rng.uniform(0, 4, count)))
+        used = torch.minimum(self.tiles[places], some.long())
+        picture = torch.repeat_interleave(torch.arange(count), used)
+        tile = torch.arange(len(picture)) - torch.repeat_interleave(used.cumsum(0) - used, used)
+        spectra = (self.spectra[places[picture], tile].float().exp() - SMALLEST).clamp_min(0)
+        moments = self.covariance[places].clone()
+        transposed, mirrored = (torch.from_numpy(rng.random(count) < 0.5) for _ in range(2))
+        chosen = mirrored[picture]
+        spectra[chosen] = turned(spectra[chosen], mirrored=True)
+        chosen = transposed[picture]
+        spectra[chosen] = turned(spectra[chosen], transposed=True)
         moments[mirrored] = moments[mirrored] * torch.tensor([1.0, -1, 1])
-        told, step = disturb(rng, tiles)
-        inputs = features(tiles, scale=self.scale[places], noise_level=told, step=step)
-        return inputs, covariance.logarithm(moments), self.family[places]
+        moments[transposed] = moments[transposed].flip(1)
+        noise = self.noise[places[picture], tile] * torch.from_numpy(np.exp(0.05 * rng.normal(size=count)))[picture]
+        scale, step = self.about[places[picture]].T
+        inputs = features(spectra, scale=scale.long(), noise_level=noise.float(), step=step)
+        return Batch(inputs, picture, covariance.logarithm(moments), self.family[places], self.about[places])
 
 
-def disturb(rng: np.random.Generator, tiles: Tensor) -> tuple[Tensor, Tensor]:
-    """Expose, add noise to, round and compress tiles in place.
+@dataclass(frozen=True)
+class Batch:
+    """Of M tiles their features M×998 and their ``picture``; of N pictures log Σ, family, scale and JPEG step."""
 
-    Returns what an estimator of the noise would say, and the JPEG step, N each.
+    inputs: Tensor
+    picture: Tensor
+    target: Tensor
+    family: Tensor
+    about: Tensor
+
+
+def disturb(rng: np.random.Generator, blurred: np.ndarray, *, linear: bool = False) -> tuple[np.ndarray, float]:
+    """Expose, add noise to, round and compress a grey picture H×W; ``linear``: it holds light, to be stored as sRGB.
+
+    Returns what is stored, and the JPEG step, 0 where it is not known or there is none.
     """
-    count = len(tiles)
-
-    def uniform(low: float, high: float) -> Tensor:
-        return torch.from_numpy(rng.uniform(low, high, count)).float()
-
-    gain = torch.where(uniform(0, 1) < 0.3, uniform(0.4, 1.5), torch.ones(count))
-    lift = torch.where(gain != 1, uniform(-20, 20), torch.zeros(count))
-    tiles.mul_(gain[:, None, None]).add_(lift[:, None, None])
-    share = uniform(0, 1)
-    noise = torch.where(share < 0.5, torch.zeros(count), torch.where(share < 0.9, uniform(0, 15), uniform(15, 25)))
-    generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
-    tiles.add_(noise[:, None, None] * torch.randn(tiles.shape, generator=generator))
-    rounded = uniform(0, 1) < 0.9
-    tiles.copy_(torch.where(rounded[:, None, None], tiles.round(), tiles).clamp_(0, 255))
-    told = torch.sqrt(noise.square() + uniform(0, 1.2).square()) * torch.exp(
-        0.1 * torch.randn(count, generator=generator)
-    )
-    step = torch.zeros(count)
-    for i in np.flatnonzero(rng.random(count) < 0.2):
-        quality = int(rng.integers(55, 99))
-        tiles[i], table = _compressed(tiles[i], quality)
-        told[i] = 0
-        if rng.random() < 0.8:  # a picture that was saved again does not tell
-            step[i] = table
-    return told, step
+    grey = blurred
+    if rng.random() < 0.3:
+        grey = grey * rng.uniform(0.4, 1.5) + (0 if linear else rng.uniform(-20, 20))
+    if linear:
+        grey = 255 * SRGB.encode(np.clip(grey / 255, 0, 1).astype(np.float32))
+    share = rng.random()
+    sigma = 0.0 if share < 0.4 else math.exp(rng.uniform(-0.7, 2.1)) if share < 0.75 else rng.uniform(0, 20)
+    grey = grey + sigma * rng.standard_normal(grey.shape, np.float32)
+    if rng.random() < 0.9:
+        grey = grey.round()
+    grey = grey.clip(0, 255).astype(np.float32)
+    if rng.random() > 0.2:
+        return grey, 0.0
+    grey, step = _compressed(grey, int(rng.integers(55, 99)))
+    return grey, step if rng.random() < 0.8 else 0.0  # a picture that was saved again does not tell
 
 
-def _compressed(tile: Tensor, quality: int) -> tuple[Tensor, float]:
+def _compressed(grey: np.ndarray, quality: int) -> tuple[np.ndarray, float]:
     buffer = BytesIO()
-    Image.fromarray(tile.round().to(torch.uint8).numpy()).save(buffer, "JPEG", quality=quality)
+    Image.fromarray(grey.round().astype(np.uint8)).save(buffer, "JPEG", quality=quality)
     with Image.open(buffer) as image:
         table = image.quantization[0]  # pyright: ignore[reportAttributeAccessIssue]
-        return torch.from_numpy(np.asarray(image).astype(np.float32)), float(np.mean(table))
+        return np.asarray(image).astype(np.float32), float(np.mean(table))
 
 
-def loss_of(network: BlurNet, inputs: Tensor, target: Tensor, family: Tensor, quantile: float) -> Tensor:
-    mean, log_variance, logits = network(inputs)
-    error = mean - target
+def loss_of(network: BlurNet, batch: Batch, quantile: float) -> Tensor:
+    mean, log_variance, logits = network(batch.inputs, batch.picture, len(batch.target))
+    error = mean - batch.target
     likelihood = (error.square() * torch.exp(-log_variance) + log_variance).mean()
     over = error[:, 0] / 2  # of the logarithm of the width
     pinball = torch.maximum((1 - quantile) * over, -quantile * over).mean()
-    return likelihood + 2 * pinball + 0.3 * nn.functional.cross_entropy(logits, family)
+    return likelihood + 2 * pinball + 0.3 * nn.functional.cross_entropy(logits, batch.family)
 
 
 def train_estimator(config: EstimatorConfig) -> Path:
@@ -328,13 +374,13 @@ def train_estimator(config: EstimatorConfig) -> Path:
     test = _fixed_set(Greys(held_out.files, np.random.default_rng(1)), config)
     network = BlurNet(config.model.hidden)
     if config.model.init:
-        network.load_state_dict(load_file(config.model.init))
+        network.load_state_dict(load_file(config.model.init), strict=False)
     average = torch.optim.swa_utils.AveragedModel(
         network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(config.schedule.ema)
     )
     optimiser = torch.optim.AdamW(network.parameters(), config.schedule.lr, weight_decay=1e-4)
     steps = config.schedule.steps
-    pool.add(max(config.data.fresh, config.data.batch))
+    pool.fill(min(config.data.pool, 8 * config.data.batch), config.data.fresh)
     begin = time.perf_counter()
     for number in range(1, steps + 1):
         done = number / steps
@@ -344,7 +390,7 @@ def train_estimator(config: EstimatorConfig) -> Path:
         for group in optimiser.param_groups:
             group["lr"] = config.schedule.lr * rate
         pool.add(config.data.fresh)
-        loss = loss_of(network, *pool.draw(config.data.batch), config.model.quantile)
+        loss = loss_of(network, pool.draw(config.data.batch), config.model.quantile)
         optimiser.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -359,25 +405,28 @@ def train_estimator(config: EstimatorConfig) -> Path:
     return _save(average.module, folder)
 
 
-def _fixed_set(greys: Greys, config: EstimatorConfig) -> tuple[Tensor, Tensor, Tensor]:
+def _fixed_set(greys: Greys, config: EstimatorConfig) -> Batch:
     rng = np.random.default_rng(2)
     pool = Pool(greys, config, rng)
-    for _ in range(40):
-        pool.add(config.data.fresh)
-    return pool.draw(1024)
+    for _ in range(60):
+        pool.add(4)
+    return pool.draw(800)
 
 
 @torch.no_grad()
-def _report(network: nn.Module, test: tuple[Tensor, Tensor, Tensor]) -> str:
-    """Errors on tiles of photos that were not trained on."""
-    inputs, target, family = test
-    mean, log_variance, logits = network(inputs)
-    error = mean - target
-    width = error[:, 0].abs().mean() / 2
-    right = (logits.argmax(1) == family).float().mean()
+def _report(network: BlurNet, test: Batch) -> str:
+    """Errors on pictures that were not trained on."""
+    mean, log_variance, logits = network(test.inputs, test.picture, len(test.target))
+    error = mean - test.target
+    width = error[:, 0].abs() / 2
+    plain = (test.about[:, 0] > 1) & (test.family == 0)
+    right = (logits.argmax(1) == test.family).float().mean()
     surprise = (error.square() * torch.exp(-log_variance)).mean()
     covariances = error.square().mean().sqrt()
-    return f"log width {width:.3f}  log covariance {covariances:.3f}  surprise {surprise:.2f}  family {right:.2f}"
+    return (
+        f"log width {width.mean():.3f} (Gaussians at ×2 to ×4 {width[plain].mean():.3f})  "
+        f"log covariance {covariances:.3f}  surprise {surprise:.2f}  family {right:.2f}"
+    )
 
 
 def _save(network: nn.Module, folder: Path) -> Path:

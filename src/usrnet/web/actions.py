@@ -4,7 +4,7 @@ import os
 import shlex
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from usrnet.web import limits
 from usrnet.web.jobs import Stopped
 
 PREVIEW = 128  # side of the previewed part, in pixels of the input
+WIDTHS = 0.2, 6.0  # of the slider
 GAUSSIAN, SHAKE, BICUBIC, FILE = BLURS = (
     "soft (Gaussian)",
     "camera shake",
@@ -135,6 +136,35 @@ def mark_as_used(path: Path) -> None:
         os.utime(path)
     except FileNotFoundError as error:
         raise PictureError(f"{path}: it is no longer here, files are kept for an hour: choose it again") from error
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a picture says: the ``settings`` that undo it, and ``text``, a sentence or several for people."""
+
+    settings: Settings
+    text: str
+
+
+def find(path: str, settings: Settings) -> Found:
+    """Blur and noise of the whole picture at the scale of ``settings``, of which the others stay."""
+    from usrnet.estimate import curve_of, estimate_parts, jpeg_of_file, noise_to_feed, parts_of
+
+    pixels, picture = read_pixels(path), _picture_of(path)
+    curve = curve_of(picture.metadata, "auto")
+    found = estimate_parts(parts_of(pixels), scale=settings.scale, jpeg=jpeg_of_file(Path(path)), curve=curve)
+    major, minor = (float(np.clip(width, *WIDTHS)) for width in found.widths)
+    if found.text == "delta":
+        major = minor = WIDTHS[0]
+    chosen = replace(
+        settings,
+        blur=BICUBIC if found.text == "bicubic" else GAUSSIAN,
+        width=round(major, 2),
+        ratio=round(max(minor / major, 0.1), 2),
+        degrees=round(found.degrees),
+        noise_level=round(min(noise_to_feed(found.noise_level), 50), 1),
+    )
+    return Found(chosen, str(found))
 
 
 def draw_kernel(settings: Settings, side: int = 160) -> np.ndarray:

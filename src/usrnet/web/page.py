@@ -104,6 +104,22 @@ def build(folder: Path, models: list[str]) -> Blocks:
         with jobs.turn():
             return framed, actions.preview(picture, settings, x, y)
 
+    @shown_to_people
+    def find(
+        picture: str | None, scale, width, noise_level, blur, ratio, degrees, seed, kernel_file, model,
+        kernel_number=0,
+    ):  # fmt: skip
+        """Blur and noise of the picture: kind, width, ratio of the widths, angle, noise level, and what to say."""
+        if not picture:
+            raise UsrnetError("choose a picture first")
+        settings = settings_of(
+            scale, width, noise_level, blur, ratio, degrees, seed, kernel_file, model, kernel_number
+        )
+        with jobs.turn():
+            found = actions.find(picture, settings)
+        now = found.settings
+        return now.blur, now.width, now.ratio, now.degrees, now.noise_level, found.text
+
     def move(path: str | None, event: gr.SelectData) -> tuple[float, float]:
         """The clicked place as percentages."""
         width, height = actions.overview_size(path) if path else (1, 1)
@@ -156,7 +172,7 @@ def build(folder: Path, models: list[str]) -> Blocks:
                 with gr.Row():
                     with gr.Column(scale=3, min_width=200):
                         width = gr.Slider(
-                            0.2, 6, start.width, step=0.1, label="Sharpness", elem_id="sharpness",
+                            *actions.WIDTHS, start.width, step=0.1, label="Sharpness", elem_id="sharpness",
                             info="How blurred it is (width of the blur in pixels of the result)",
                         )  # fmt: skip
                         noise = gr.Slider(
@@ -167,9 +183,11 @@ def build(folder: Path, models: list[str]) -> Blocks:
                         label="Blur", height=150, width=150, interactive=False, buttons=[], elem_id="kernel", scale=1,
                         min_width=120,
                     )  # fmt: skip
+                found_button = gr.Button("Find blur and noise", elem_id="find", size="sm")
+                said = gr.Markdown(elem_id="found")
                 with gr.Accordion("Advanced", open=False, elem_id="advanced"):
                     blur = gr.Dropdown(list(BLURS), value=GAUSSIAN, label="Blur", elem_id="blur")
-                    ratio = gr.Slider(0.1, 1, 1, step=0.05, label="Second width / width", visible=True)
+                    ratio = gr.Slider(0.1, 1, 1, step=0.05, label="Second width / width")
                     degrees = gr.Slider(0, 180, 0, step=1, label="Angle in degrees")
                     seed = gr.Number(0, precision=0, minimum=0, label="Camera shake number", elem_id="seed")
                     kernel_file = gr.File(
@@ -219,6 +237,9 @@ def build(folder: Path, models: list[str]) -> Blocks:
         gr.on([*changes, x.change, y.change], preview, [upload, x, y, *controls], [overview, shown],
               trigger_mode="always_last", show_progress="minimal", concurrency_limit=None,
               api_name="preview")  # fmt: skip
+        found_button.click(find, [upload, *controls], [blur, width, ratio, degrees, noise, said],
+                           concurrency_limit=None, trigger_mode="once", api_name="find")  # fmt: skip
+        upload.change(lambda: "", None, said, show_progress="hidden", api_visibility="private")
         overview.select(move, upload, [x, y], show_progress="hidden", api_visibility="private")
         run.click(restore_all, [upload, *controls], [result, download], concurrency_limit=None, trigger_mode="once",
                   api_name="restore_all")  # fmt: skip
