@@ -7,40 +7,15 @@ published test pictures, the figures of the published README are made from those
 """
 
 import argparse
-import math
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image
 
 import usrnet
 from usrnet import io, kernels, metrics
-from usrnet.figures.drawing import with_kernel
+from usrnet.figures.drawing import sheet, with_kernel
 from usrnet.restoration import Boundary, Restorer
-
-GAP, BAR = 6, 22  # pixels between pictures, and for the text above each
-
-
-def sheet(rows: Sequence[Sequence[tuple[str, np.ndarray]]]) -> np.ndarray:
-    """Pictures H×W×3 uint8 with a text above each, one line per row, in columns."""
-    font = ImageFont.load_default(13)
-    heights = [max(picture.shape[0] for _, picture in row) + BAR + GAP for row in rows]
-    widths = [
-        max(max(picture.shape[1], math.ceil(font.getlength(text)) + 4) + GAP for text, picture in column)
-        for column in zip(*rows, strict=True)
-    ]
-    canvas = Image.new("RGB", (sum(widths) - GAP, sum(heights)), "white")
-    draw = ImageDraw.Draw(canvas)
-    top = 0
-    for row, height in zip(rows, heights, strict=True):
-        left = 0
-        for (text, picture), width in zip(row, widths, strict=True):
-            draw.text((left + 2, top + 3), text, fill="black", font=font)
-            canvas.paste(Image.fromarray(picture), (left, top + BAR))
-            left += width
-        top += height
-    return np.asarray(canvas)
 
 
 def save(path: Path, picture: np.ndarray) -> None:
