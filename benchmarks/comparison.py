@@ -1,6 +1,6 @@
 """Beside what is used today: scikit-image's deconvolutions, and interpolation.
 
-    python benchmarks/comparison.py [--picture docs/images/comparison.jpg] [--only deblurring|enlarging]
+    python benchmarks/comparison.py [--pictures docs/images] [--only deblurring|enlarging]
 
 Four photos of scikit-image are blurred, decimated and made noisy with room around them, and the room is cut off, so
 that nothing wraps. Everybody gets the kernel. The other methods are given the truth as well, to choose their settings
@@ -154,9 +154,8 @@ def table(methods: dict[str, Method], scales: Iterable[int]) -> None:
     print(f"| | seconds | | {' | '.join(f'{np.median(values):.2f}' for values in seconds.values())} |", flush=True)
 
 
-def picture(path: Path, methods: dict[str, Method]) -> None:
-    """One photo, shaken, with noise 1 and 5, by all methods."""
-    rows = []
+def pictures(folder: Path, methods: dict[str, Method]) -> None:
+    """A shaken photo by all methods, for noise 1 and for noise 5 another."""
     for noise, index in ((1.0, 0), (5.0, 1)):
         photo, text = photos()[index], "motion:16"
         truth = photo[ROOM:-ROOM, ROOM:-ROOM]
@@ -165,25 +164,25 @@ def picture(path: Path, methods: dict[str, Method]) -> None:
         for name, method in methods.items():
             result, _ = method(small, text, 1, noise, truth)
             row.append((f"{name}, {metrics.psnr(result, truth):.1f} dB", result))
-        rows.append([*row, ("truth", truth)])
-    # Six to a photo: two lines of three.
-    lines = [row[start : start + 3] for row in rows for start in range(0, len(row), 3)]
-    Image.fromarray(sheet(lines)).save(path, quality=90, subsampling=0)
+        row.append(("truth", truth))
+        path = folder / f"comparison_{noise:g}.jpg"
+        Image.fromarray(sheet([row[:3], row[3:]])).save(path, quality=90, subsampling=0)
+        print(path)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", choices=("deblurring", "enlarging"))
     parser.add_argument("--scales", type=int, nargs="+", default=[2, 3, 4])
-    parser.add_argument("--picture", type=Path, help="where the figure goes, in place of the tables")
+    parser.add_argument("--pictures", type=Path, help="a folder: the figures, in place of the tables")
     arguments = parser.parse_args()
     others: dict[str, Method] = {
         "richardson_lucy": with_richardson_lucy,
         "wiener": with_wiener,
         "unsupervised_wiener": with_unsupervised,
     }
-    if arguments.picture:
-        picture(arguments.picture, others | {"usrnet": ours("default")})
+    if arguments.pictures:
+        pictures(arguments.pictures, others | {"usrnet": ours("default")})
         return
     mine = {"usrnet `tv`": ours("tv"), "usrnet `default`": ours("default")}
     if arguments.only != "enlarging":

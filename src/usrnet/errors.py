@@ -19,7 +19,7 @@ class UsrnetError(ValueError):
 
 
 class PictureError(UsrnetError):
-    """One picture cannot be read, restored or written; the others of the same call are not concerned.
+    """One image cannot be read, restored or written; the others of the same call are not concerned.
 
     Examples
     --------

@@ -6,12 +6,12 @@ from usrnet.errors import UsrnetError
 
 
 def psnr(a: np.ndarray, b: np.ndarray, *, border: int = 0, y: bool = False) -> float:
-    """Peak signal-to-noise ratio in dB, ``10 log10(peak² / mean (a − b)²)``; infinite for equal pictures.
+    """Peak signal-to-noise ratio in dB, ``10 log10(peak² / mean (a − b)²)``; infinite for equal images.
 
     Parameters
     ----------
     a, b : ndarray, H×W or H×W×3
-        The pictures. Whole numbers (uint8, uint16) have the peak of their type, floats are in [0,1].
+        The images. Whole numbers (uint8, uint16) have the peak of their type, floats are in [0,1].
     border : int
         So many pixels are left out on every side.
     y : bool
@@ -42,12 +42,12 @@ def psnr(a: np.ndarray, b: np.ndarray, *, border: int = 0, y: bool = False) -> f
 def ssim(a: np.ndarray, b: np.ndarray, *, border: int = 0, y: bool = False) -> float:
     """Structural similarity, mean over the channels.
 
-    An 11×11 Gaussian window with σ = 1.5, where it lies inside the picture; K1 = 0.01, K2 = 0.03.
+    An 11×11 Gaussian window with σ = 1.5, where it lies inside the image; K1 = 0.01, K2 = 0.03.
 
     Parameters
     ----------
     a, b : ndarray, H×W or H×W×3
-        The pictures, as for :func:`psnr`.
+        The images, as for :func:`psnr`.
     border : int
         So many pixels are left out on every side; 11×11 must be left.
     y : bool
@@ -56,7 +56,7 @@ def ssim(a: np.ndarray, b: np.ndarray, *, border: int = 0, y: bool = False) -> f
     Returns
     -------
     float
-        At most 1, which equal pictures have.
+        At most 1, which equal images have.
 
     Raises
     ------

@@ -23,12 +23,12 @@ def degrade(
     noise_level: float = 0.0,
     seed: int = 0,
 ) -> AnyImage:
-    """Degrade a picture as the paper's model does, ``y = (x ⊗ k)↓s + n``, in float64, rounded only at the end.
+    """Degrade an image as the paper's model does, ``y = (x ⊗ k)↓s + n``, in float64, rounded only at the end.
 
     Parameters
     ----------
     image : PIL.Image.Image or ndarray, H×W, H×W×3 or H×W×4
-        The sharp picture: uint8, uint16 or float in [0,1]. It wraps around at its border.
+        The sharp image: uint8, uint16 or float in [0,1]. It wraps around at its border.
     kernel : ndarray, kh×kw or kh×kw×3, or str
         A kernel, or its text, which is parsed together with the scale.
     scale : int
@@ -46,7 +46,7 @@ def degrade(
     Raises
     ------
     UsrnetError
-        The kernel is larger than the picture, or an argument makes no sense.
+        The kernel is larger than the image, or an argument makes no sense.
 
     Examples
     --------
@@ -81,12 +81,12 @@ def degrade(
 def bicubic_shrink(image: np.ndarray, scale: int) -> np.ndarray:
     """MATLAB's antialiased ``imresize(image, 1/scale)``: the bicubic degradation of the field, not rounded.
 
-    The picture is mirrored beyond its border, as there.
+    The image is mirrored beyond its border, as there.
 
     Parameters
     ----------
     image : ndarray, H×W or H×W×C
-        The picture, any type of number.
+        The image, any type of number.
     scale : int
         1 to 4.
 

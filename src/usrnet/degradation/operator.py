@@ -60,16 +60,16 @@ def fold(spectrum: Tensor, width: int, scale: int) -> Tensor:
     Parameters
     ----------
     spectrum : Tensor, …×sh×(sw // 2 + 1)
-        The half spectrum of a real picture.
+        The half spectrum of a real image.
     width : int
-        Of the picture, sw, which may be even or odd.
+        Of the image, sw, which may be even or odd.
     scale : int
         The factor s.
 
     Returns
     -------
     Tensor, …×h×(w // 2 + 1)
-        A half spectrum too: divided by s², that of the decimated picture.
+        A half spectrum too: divided by s², that of the decimated image.
 
     Examples
     --------
@@ -94,7 +94,7 @@ def unfold(spectrum: Tensor, width: int, scale: int) -> Tensor:
     Parameters
     ----------
     spectrum : Tensor, …×h×(w // 2 + 1)
-        The half spectrum of a real picture.
+        The half spectrum of a real image.
     width : int
         Of the enlargement, sw.
     scale : int
@@ -143,12 +143,12 @@ class Degradation:
     scale : int
         The factor s; every s-th pixel is kept, from the upper left one on.
     height, width : int
-        Of the high-resolution pictures N×C×height×width, in pixels.
+        Of the high-resolution images N×C×height×width, in pixels.
 
     Raises
     ------
     UsrnetError
-        The kernel is larger than the pictures.
+        The kernel is larger than the images.
 
     Examples
     --------
@@ -170,7 +170,7 @@ class Degradation:
         Parameters
         ----------
         x : Tensor, N×C×height×width
-            High-resolution pictures.
+            High-resolution images.
 
         Returns
         -------
@@ -195,7 +195,7 @@ class Degradation:
         Parameters
         ----------
         y : Tensor, N×C×⌈height/s⌉×⌈width/s⌉
-            Low-resolution pictures.
+            Low-resolution images.
 
         Returns
         -------
@@ -224,12 +224,12 @@ def degrade_batch(
     *,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Blur, decimate and add noise to a batch of pictures; differentiable in ``x``, ``kernel`` and ``sigma``.
+    """Blur, decimate and add noise to a batch of images; differentiable in ``x``, ``kernel`` and ``sigma``.
 
     Parameters
     ----------
     x : Tensor, N×C×H×W
-        High-resolution pictures.
+        High-resolution images.
     kernel : Tensor, N×1×kh×kw or N×C×kh×kw
         Kernels that sum to one; N = 1 serves the batch.
     scale : int
@@ -247,7 +247,7 @@ def degrade_batch(
     Raises
     ------
     UsrnetError
-        The kernel is larger than the pictures.
+        The kernel is larger than the images.
 
     Examples
     --------

@@ -43,7 +43,7 @@ LEAST_NOISE = 1.0  # fed to the restoration: a wrong kernel does less harm, the 
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """What a picture says of its blur and noise.
+    """What an image says of its blur and noise.
 
     Attributes
     ----------
@@ -120,9 +120,9 @@ def estimate(
     shake: Literal["off", "try"] = "off",
     restorer: "Restorer | None" = None,
 ) -> Estimate:
-    """The blur kernel and the noise level of a picture.
+    """The blur kernel and the noise level of an image.
 
-    Never fails for what the picture shows: a black one gets the defaults, confidence 0 and a sentence.
+    Never fails for what the image shows: a black one gets the defaults, confidence 0 and a sentence.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ def estimate(
     scale : int
         The factor by which it is to be enlarged; the kernel is in pixels of the result.
     jpeg : Jpeg, optional
-        The steps of the JPEG file that the picture comes from; a PIL image that was opened from one has them.
+        The steps of the JPEG file that the image comes from; a PIL image that was opened from one has them.
     shake : {"off", "try"}
         ``"try"`` looks for the kernel of camera shake as well, at ×1 only; that takes longer.
     restorer : Restorer, optional
@@ -145,7 +145,7 @@ def estimate(
     Raises
     ------
     UsrnetError
-        It is no picture, or the scale is another.
+        It is no image, or the scale is another.
 
     Examples
     --------

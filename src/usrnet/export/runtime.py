@@ -65,7 +65,7 @@ class OnnxNetwork:
         self.config: dict[str, Any] = json.loads(self.metadata["config"])
 
     def __call__(self, picture: np.ndarray, kernel: np.ndarray, sigma: np.ndarray | float) -> np.ndarray:
-        """Restore a batch of pictures, which wrap around.
+        """Restore a batch of images, which wrap around.
 
         Parameters
         ----------

@@ -18,7 +18,7 @@ CASES = (  # batch, height, width, kernel's channels, height, width: odd and eve
 
 @dataclass(frozen=True)
 class Difference:
-    """The largest absolute difference in one case; pictures are in [0,1].
+    """The largest absolute difference in one case; images are in [0,1].
 
     Attributes
     ----------
@@ -53,7 +53,7 @@ def verify(
     path : str or os.PathLike
         The file.
     cases : tuple of tuple of int
-        Batch, height, width of the picture; channels, height, width of the kernel.
+        Batch, height, width of the image; channels, height, width of the kernel.
     seed : int
         Of the input.
 

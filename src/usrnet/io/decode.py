@@ -33,7 +33,7 @@ _NOT_BY_PILLOW = {"EPS", "WMF", "FPX", "MIC", "HDF5", "GRIB", "BUFR", "PDF", "MP
 
 @dataclass(frozen=True)
 class Picture:
-    """The pixels of a picture file and what is kept beside them.
+    """The pixels of an image file and what is kept beside them.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class Picture:
     metadata : Metadata
         EXIF, colour profile, resolution and what else goes on to the result.
     extra : int
-        How many bands are pictures of their own (near infrared, fluorescence).
+        How many bands are images of their own (near infrared, fluorescence).
     levels : Levels or None
         What 0 and full scale are, where the file says otherwise than its type.
 
@@ -76,7 +76,7 @@ class Picture:
 
 
 def read(source: Path | BinaryIO, *, max_pixels: int = DEFAULT_MAX_PIXELS, white: White = None) -> Picture:
-    """Read a picture as every part of the program can work with it; the first frame if there are several.
+    """Read an image as every part of the program can work with it; the first frame if there are several.
 
     EXIF orientation is applied; palettes, CMYK, YCbCr and Lab become RGB.
 
@@ -85,7 +85,7 @@ def read(source: Path | BinaryIO, *, max_pixels: int = DEFAULT_MAX_PIXELS, white
     source : pathlib.Path or BinaryIO
         A file, or a stream that can be read.
     max_pixels : int
-        A picture with more is refused.
+        An image with more is refused.
     white : float or "auto", optional
         The value that is full scale, ``"auto"`` for the range of the data, None for what the type means.
 

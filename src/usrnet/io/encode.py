@@ -87,7 +87,7 @@ def check_target(target: Path | BinaryIO, height: int, width: int, *, animated: 
 def write(
     target: Path | BinaryIO, picture: Picture, *, format: str | None = None, levels: Levels | None = None
 ) -> None:
-    """Write a picture; the file appears whole or not at all.
+    """Write an image; the file appears whole or not at all.
 
     What a format cannot hold is reduced with a note: alpha in JPEG and BMP, 16 bits elsewhere than in PNG and TIFF;
     floats become 16 bits outside TIFF and FITS.

@@ -50,7 +50,7 @@ def gaussian(
     Parameters
     ----------
     width : float
-        Standard deviation along the first axis, in pixels of the high-resolution picture.
+        Standard deviation along the first axis, in pixels of the high-resolution image.
     width2 : float, optional
         Standard deviation along the second axis; the same if None.
     degrees : float
@@ -245,7 +245,7 @@ def disk(radius: float, *, scale: int = 1, size: int = SIZE) -> np.ndarray:
     Parameters
     ----------
     radius : float
-        In pixels of the high-resolution picture.
+        In pixels of the high-resolution image.
     scale : int
         The scale factor s that the kernel is placed for: moved by (s−1)/2 up and left.
     size : int
@@ -285,7 +285,7 @@ def line(length: float, degrees: float, *, scale: int = 1, size: int = SIZE) -> 
     Parameters
     ----------
     length : float
-        Of the line, in pixels of the high-resolution picture.
+        Of the line, in pixels of the high-resolution image.
     degrees : float
         Its angle to the horizontal, clockwise as seen on the screen.
     scale : int
@@ -330,7 +330,7 @@ def moffat(fwhm: float, beta: float, *, scale: int = 1, size: int = SIZE) -> np.
     Parameters
     ----------
     fwhm : float
-        Full width at half maximum, in pixels of the high-resolution picture.
+        Full width at half maximum, in pixels of the high-resolution image.
     beta : float
         Strength of the wings: 4.765 for Kolmogorov turbulence, 2.5 to 4 in practice.
     scale : int
@@ -375,7 +375,7 @@ def airy(radius: float, *, scale: int = 1, size: int = SIZE) -> np.ndarray:
     Parameters
     ----------
     radius : float
-        Of the first dark ring, in pixels of the high-resolution picture; see :func:`airy_radius`.
+        Of the first dark ring, in pixels of the high-resolution image; see :func:`airy_radius`.
     scale : int
         The scale factor s that the kernel is placed for: moved by (s−1)/2 up and left.
     size : int

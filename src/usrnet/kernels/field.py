@@ -21,14 +21,14 @@ CORNER_GRID = 7  # cells a side that serve a width that grows towards the corner
 
 @dataclass(frozen=True, eq=False)
 class Field:
-    """A blur that varies over the picture: kernels on a grid, bilinear in between.
+    """A blur that varies over the image: kernels on a grid, bilinear in between.
 
     Attributes
     ----------
     taps : ndarray, rows×columns×C×kh×kw
         C = 1 or 3, float64, every kernel's sum one.
     area : tuple of float
-        Top, bottom, left and right of the part of the picture that this is the field of, as fractions of its sides.
+        Top, bottom, left and right of the part of the image that this is the field of, as fractions of its sides.
 
     Examples
     --------
@@ -182,7 +182,7 @@ def resolve_field(kernel: object, *, scale: int) -> Field | None:
 
 
 def widening(kernel: np.ndarray, corner: float) -> Field:
-    """A field in which a kernel grows from the middle of the picture to its corners.
+    """A field in which a kernel grows from the middle of the image to its corners.
 
     The width grows with the square of the distance from the middle, as the lowest aberrations of a lens do.
 

@@ -37,7 +37,7 @@ def parse(text: str, scale: int = 1, *, align: bool | None = None) -> np.ndarray
     text : str
         One of delta, gaussian:WIDTH, gaussian:WIDTH1,WIDTH2,DEGREES, motion:SEED, line:LENGTH,DEGREES, disk:RADIUS,
         moffat:FWHM,BETA, airy:RADIUS, bicubic, a FILE (.png .npy .npz .mat .txt .csv .tif .fits) or FILE:INDEX.
-        Widths, lengths and radii in pixels of the high-resolution picture.
+        Widths, lengths and radii in pixels of the high-resolution image.
     scale : int
         The scale factor s that the kernel is placed for: moved by (s−1)/2 up and left.
     align : bool, optional

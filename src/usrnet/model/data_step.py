@@ -30,7 +30,7 @@ class DataStep:
     Raises
     ------
     UsrnetError
-        The kernel is larger than the enlarged picture.
+        The kernel is larger than the enlarged image.
 
     Examples
     --------
@@ -107,7 +107,7 @@ def data_step(x: Tensor, y: Tensor, kernel: Tensor, alpha: Tensor, scale: int) -
     Raises
     ------
     UsrnetError
-        The kernel is larger than the enlarged picture.
+        The kernel is larger than the enlarged image.
 
     Examples
     --------

@@ -82,7 +82,7 @@ class HalfQuadraticSchedule(nn.Module):
     weight : float
         The weight λ of the prior against ``‖y − A x‖² / (2σ²)``.
     sigma_floor : float
-        The least σ, in [0,1]: a picture stored in eight bits is never free of noise.
+        The least σ, in [0,1]: an image stored in eight bits is never free of noise.
 
     Examples
     --------

@@ -71,12 +71,12 @@ class ResUNet(nn.Module):
         self.m_carry = _conv3(c1, c1) if carry else None
 
     def forward(self, z: Tensor, beta: Tensor) -> Tensor:
-        """Denoise a batch of pictures.
+        """Denoise a batch of images.
 
         Parameters
         ----------
         z : Tensor, N×3×H×W
-            Pictures of any size.
+            Images of any size.
         beta : Tensor, N×1×1×1 or N×1×H×W
             Noise level to remove, on the scale of ``z``.
 
@@ -119,7 +119,7 @@ class ResUNet(nn.Module):
 class TotalVariation(nn.Module):
     """The classical prior ``P(z, β) = argmin_x ½‖x − z‖² + β² TV(x)`` with no weights.
 
-    TV is the isotropic total variation, coupled over the channels, of a picture in [0,1]. Solved by fast gradient
+    TV is the isotropic total variation, coupled over the channels, of an image in [0,1]. Solved by fast gradient
     projection on the dual, with the step 1/8.
 
     Parameters
@@ -145,12 +145,12 @@ class TotalVariation(nn.Module):
         self.iterations = iterations
 
     def forward(self, z: Tensor, beta: Tensor) -> Tensor:
-        """Smooth a batch of pictures.
+        """Smooth a batch of images.
 
         Parameters
         ----------
         z : Tensor, N×C×H×W
-            Pictures in [0,1].
+            Images in [0,1].
         beta : Tensor, N×1×1×1
             Its square is the weight of TV.
 

@@ -46,12 +46,12 @@ class Unfolding(nn.Module):
         self.h = hyper
 
     def forward(self, y: Tensor, kernel: Tensor, scale: int, sigma: Tensor | Sequence[float] | float) -> Tensor:
-        """Restore a batch of pictures, which wrap around.
+        """Restore a batch of images, which wrap around.
 
         Parameters
         ----------
         y : Tensor, N×3×h×w
-            Low-resolution pictures in [0,1].
+            Low-resolution images in [0,1].
         kernel : Tensor, N×1×kh×kw, N×3×kh×kw, N×kh×kw or kh×kw
             Kernels that sum to one, on the grid of the result; N = 1 serves the batch.
         scale : int
@@ -67,7 +67,7 @@ class Unfolding(nn.Module):
         Raises
         ------
         UsrnetError
-            The kernel is larger than the enlarged picture, or shapes do not fit.
+            The kernel is larger than the enlarged image, or shapes do not fit.
 
         Examples
         --------

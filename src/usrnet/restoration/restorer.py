@@ -74,9 +74,9 @@ def restore(
     white: pictures.White = None,
     progress: Progress | None = None,
 ) -> AnyImage:
-    """Deblur and enlarge a picture.
+    """Deblur and enlarge an image.
 
-    For more than one picture make a :class:`Restorer`, which loads the model once.
+    For more than one image make a :class:`Restorer`, which loads the model once.
 
     Parameters
     ----------
@@ -88,8 +88,8 @@ def restore(
         1 to 4; 1 deblurs.
     kernel : ndarray, kh×kw or kh×kw×3, str or Field, optional
         An array is taken as it is, with one kernel per channel if there are three. A text such as ``"gaussian:1.6"``
-        is parsed together with the scale, ``"auto"`` is found in the picture (:func:`usrnet.estimate`), a
-        :class:`~usrnet.kernels.Field` varies over the picture. None: a Gaussian that suits clean photos (width 0.4,
+        is parsed together with the scale, ``"auto"`` is found in the image (:func:`usrnet.estimate`), a
+        :class:`~usrnet.kernels.Field` varies over the image. None: a Gaussian that suits clean photos (width 0.4,
         0.7, 1.5, 2.0 at ×1 to ×4).
     noise_level : float, ndarray of H×W, Poisson or str
         Standard deviation of the noise on the 0–255 scale, a map of it, ``"poisson:GAIN,READ"``, or ``"auto"``.
@@ -160,7 +160,7 @@ class Rows(Protocol):
 
 
 class Restorer:
-    """A model that is loaded and made ready once, for any number of pictures.
+    """A model that is loaded and made ready once, for any number of images.
 
     A model that is given is copied: it is not changed, and later changes of it are not seen. Several threads may call
     one restorer.
@@ -177,7 +177,7 @@ class Restorer:
         As for :func:`restore`.
     boundary : {"extrapolate", "liu-jia", "circular"}
         What lies beyond the border: what follows from the blur; a smooth continuation, as in the published code; or
-        the picture again, as in the paper's experiments, for pictures that do wrap around.
+        the image again, as in the paper's experiments, for images that do wrap around.
     strength : float
         0 to 100, as for :func:`restore`.
     ensemble : bool
@@ -238,7 +238,7 @@ class Restorer:
         white: pictures.White = None,
         progress: Progress | None = None,
     ) -> AnyImage:
-        """Restore one picture.
+        """Restore one image.
 
         Parameters
         ----------
