@@ -29,7 +29,7 @@ class PictureError(UsrnetError):
     ...     usrnet.io.read(Path("nowhere.png"))
     ... except usrnet.PictureError as error:
     ...     print(error)
-    there is no file nowhere.png
+    nowhere.png: cannot be read (No such file or directory)
     """
 
 

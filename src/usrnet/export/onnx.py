@@ -36,7 +36,7 @@ def to_onnx(
     Parameters
     ----------
     model : torch.nn.Module, str or os.PathLike
-        A :class:`~usrnet.USRNet`, or a name or file for :func:`usrnet.load`.
+        A :class:`USRNet`, or a name or file for :func:`usrnet.load`.
     path : str or os.PathLike
         Where to, ``NAME.onnx``.
     scale : int

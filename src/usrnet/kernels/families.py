@@ -356,7 +356,7 @@ def moffat(fwhm: float, beta: float, *, scale: int = 1, size: int = SIZE) -> np.
     --------
     >>> from usrnet import kernels
     >>> kernels.moffat(5, 4.765).shape
-    (25, 25)
+    (31, 31)
     """
     if not (0 < fwhm < math.inf and 1 < beta < math.inf):
         raise UsrnetError(f"a Moffat profile needs FWHM above 0 and BETA above 1, not {fwhm:g} and {beta:g}")

@@ -166,7 +166,7 @@ class Config:
     >>> from usrnet.model import Config
     >>> small = usrnet.USRNet(Config(n_iter=4, channels=(8, 8, 16, 16), blocks=1, hidden=16))
     >>> sum(weights.numel() for weights in small.parameters())
-    24672
+    22976
     """
 
     n_iter: int

@@ -89,10 +89,11 @@ def restore(
     kernel : ndarray, kh×kw or kh×kw×3, str or Field, optional
         An array is taken as it is, with one kernel per channel if there are three. A text such as ``"gaussian:1.6"``
         is parsed together with the scale, ``"auto"`` is found in the image (:func:`usrnet.estimate`), a
-        :class:`~usrnet.kernels.Field` varies over the image. None: a Gaussian that suits clean photos (width 0.4,
-        0.7, 1.5, 2.0 at ×1 to ×4).
+        :class:`Field` varies over the image. None: a Gaussian that suits clean photos (width 0.4, 0.7, 1.5, 2.0 at ×1
+        to ×4).
     noise_level : float, ndarray of H×W, Poisson or str
-        Standard deviation of the noise on the 0–255 scale, a map of it, ``"poisson:GAIN,READ"``, or ``"auto"``.
+        Standard deviation of the noise on the 0–255 scale (2 if not given), a map of it, ``"poisson:GAIN,READ"``, or
+        ``"auto"``.
     light : {"auto", "linear", "stored"}
         ``"linear"`` restores light, ``"stored"`` the values as they are; ``"auto"`` is linear for a PIL image of a
         camera, if a kernel is given.
@@ -125,7 +126,7 @@ def restore(
     Raises
     ------
     UsrnetError
-        Arguments that make no sense, or (:class:`~usrnet.PictureError`) memory that does not suffice.
+        Arguments that make no sense, or (:class:`PictureError`) memory that does not suffice.
 
     Examples
     --------
@@ -267,7 +268,7 @@ class Restorer:
         Raises
         ------
         UsrnetError
-            Arguments that make no sense, or (:class:`~usrnet.PictureError`) memory that does not suffice.
+            Arguments that make no sense, or (:class:`PictureError`) memory that does not suffice.
 
         Examples
         --------
