@@ -19,6 +19,7 @@ def test_kernel_figures(tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_gallery(tmp_path):
     subprocess.run([sys.executable, ROOT / "examples" / "gallery.py", tmp_path], check=True, capture_output=True)
     names = {path.name for path in tmp_path.iterdir()}
