@@ -136,7 +136,7 @@ def observe(photo: np.ndarray, text: str, scale: int, noise: float, seed: int) -
 
 
 def table(methods: dict[str, Method], scales: Iterable[int], texts: Iterable[str]) -> None:
-    print(f"| | kernel | noise | {' | '.join(methods)} |\n{'| --- ' * (len(methods) + 3)}|", flush=True)
+    print(f"| kernel | noise | {' | '.join(methods)} |\n{'| --- ' * (len(methods) + 2)}|", flush=True)
     seconds: dict[str, list[float]] = {name: [] for name in methods}
     for scale in scales:
         for text, noise in product(texts, NOISE):
@@ -151,8 +151,9 @@ def table(methods: dict[str, Method], scales: Iterable[int], texts: Iterable[str
             means = {name: float(np.mean(values)) for name, values in scores.items()}
             top = max(means.values())
             cells = (f"**{value:.2f}**" if value == top else f"{value:.2f}" for value in means.values())
-            print(f"| ×{scale} | {text} | {noise:g} | {' | '.join(cells)} |", flush=True)
-    print(f"| | seconds | | {' | '.join(f'{np.median(values):.2f}' for values in seconds.values())} |", flush=True)
+            name = text if scale == 1 else f"×{scale}, {text}"
+            print(f"| {name} | {noise:g} | {' | '.join(cells)} |", flush=True)
+    print(f"| seconds | | {' | '.join(f'{np.median(values):.2f}' for values in seconds.values())} |", flush=True)
 
 
 def pictures(folder: Path, methods: dict[str, Method]) -> None:
