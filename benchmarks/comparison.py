@@ -119,10 +119,12 @@ def with_lanczos(small: np.ndarray, text: str, scale: int, noise: float, truth: 
 
 
 def ours(model: str) -> Method:
-    restorer = Restorer(model)
+    restorer, ready = Restorer(model), set()
 
     def restore(small: np.ndarray, text: str, scale: int, noise: float, truth: np.ndarray) -> Found:
-        restorer(small, scale=scale, kernel=text, noise_level=noise)  # what is done once per size is not counted
+        if (small.shape, scale) not in ready:
+            restorer(small, scale=scale, kernel=text, noise_level=noise)  # what is done once per size is not counted
+            ready.add((small.shape, scale))
         begin = time.perf_counter()
         return restorer(small, scale=scale, kernel=text, noise_level=noise), time.perf_counter() - begin
 
