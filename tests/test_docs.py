@@ -204,8 +204,9 @@ def desk(folder: Path, photo: np.ndarray) -> None:
         tifffile.imwrite(folder / name, field.astype(np.uint16))
     for name in ("m31.fits", "m51.fits"):
         fits.writeto(folder / name, field.astype(np.float32))
-    y, x = np.mgrid[:400, :600]
-    chart = scipy.ndimage.gaussian_filter(np.where(((x + 0.1 * y) // 59) % 2, 200.0, 40.0), 1.2)
+    y, x = np.mgrid[:400, :600]  # a slanted edge in the middle of either box
+    slanted = x + 0.1 * y
+    chart = scipy.ndimage.gaussian_filter(np.where((slanted > 111) & (slanted < 497), 200.0, 40.0), 1.2)
     for name in ("chart.png", "chart.jpg"):
         Image.fromarray(chart.astype(np.uint8)).save(folder / name)
 
