@@ -88,7 +88,7 @@ def with_wiener(small: np.ndarray, text: str, scale: int, noise: float, truth: n
     taps = kernels.parse(text)
     return best(
         (
-            channelwise(lambda x, b=weight: wiener(x, taps, b), small, room)
+            channelwise(lambda x, b=weight: np.asarray(wiener(x, taps, b)), small, room)
             for weight in WEIGHTS
             for room in (0, ROOM)
         ),
@@ -99,7 +99,11 @@ def with_wiener(small: np.ndarray, text: str, scale: int, noise: float, truth: n
 def with_unsupervised(small: np.ndarray, text: str, scale: int, noise: float, truth: np.ndarray) -> Found:
     taps = kernels.parse(text)
     return best(
-        (channelwise(lambda x: unsupervised_wiener(x, taps, rng=0)[0], small, room) for room in (0, ROOM)), truth
+        (
+            channelwise(lambda x: np.asarray(unsupervised_wiener(x, taps, rng=0)[0]), small, room)
+            for room in (0, ROOM)
+        ),
+        truth,
     )
 
 
