@@ -41,6 +41,7 @@ check: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/pyright
+	$(BIN)/python -m numpydoc lint $(wildcard src/usrnet/*.py src/usrnet/*/*.py src/usrnet/*/*/*.py)
 
 # The site, into site/: strict, so that a broken link or a page that is nowhere in the navigation fails.
 docs: setup

@@ -12,6 +12,7 @@ from typing import Any, get_args
 from latex2mathml.converter import convert
 
 ARITHMATEX = re.compile(r'<(span|div) class="arithmatex">(.*?)</\1>', re.DOTALL)
+BAR = re.compile(r"<mo>(&#x0007C;|&#x02016;)</mo>")  # of an absolute value: not as tall as the exponent after it
 ROLE = re.compile(r":(?:class|data|func|meth|mod):(?=<code>|<a |<autoref)")  # in docstrings, before a name
 WIDTH = 100
 
@@ -30,7 +31,8 @@ def on_page_content(content: str, **_: Any) -> str:
     def replace(match: re.Match[str]) -> str:
         display = match[1] == "div"
         formula = html.unescape(match[2]).strip()[2:-2]  # without \( \) or \[ \]
-        return convert(formula, display="block" if display else "inline")
+        made = convert(formula, display="block" if display else "inline")
+        return BAR.sub(r'<mo stretchy="false" lspace="0" rspace="0">\1</mo>', made)
 
     return ROLE.sub("", ARITHMATEX.sub(replace, content))
 

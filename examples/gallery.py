@@ -7,8 +7,6 @@ published test pictures, the figures of the published README are made from those
 """
 
 import argparse
-import math
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,31 +14,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 import usrnet
 from usrnet import io, kernels, metrics
-from usrnet.figures.drawing import with_kernel
+from usrnet.figures.drawing import sheet, with_kernel
 from usrnet.restoration import Boundary, Restorer
-
-GAP, BAR = 6, 22  # pixels between pictures, and for the text above each
-
-
-def sheet(rows: Sequence[Sequence[tuple[str, np.ndarray]]]) -> np.ndarray:
-    """Pictures H×W×3 uint8 with a text above each, one line per row, in columns."""
-    font = ImageFont.load_default(13)
-    heights = [max(picture.shape[0] for _, picture in row) + BAR + GAP for row in rows]
-    widths = [
-        max(max(picture.shape[1], math.ceil(font.getlength(text)) + 4) + GAP for text, picture in column)
-        for column in zip(*rows, strict=True)
-    ]
-    canvas = Image.new("RGB", (sum(widths) - GAP, sum(heights)), "white")
-    draw = ImageDraw.Draw(canvas)
-    top = 0
-    for row, height in zip(rows, heights, strict=True):
-        left = 0
-        for (text, picture), width in zip(row, widths, strict=True):
-            draw.text((left + 2, top + 3), text, fill="black", font=font)
-            canvas.paste(Image.fromarray(picture), (left, top + BAR))
-            left += width
-        top += height
-    return np.asarray(canvas)
 
 
 def save(path: Path, picture: np.ndarray) -> None:
@@ -96,6 +71,43 @@ def up_to_the_border(truth: np.ndarray, model: str) -> list[tuple[str, np.ndarra
     return row
 
 
+def chip(scale: int = 4) -> np.ndarray:
+    """A small noisy picture of a chip, drawn: what it is after a lens and a sensor of few pixels, h×w×3 uint8."""
+    fine = 4  # drawn so much finer, for smooth edges
+    width, height = 128 * scale * fine, 60 * scale * fine
+    unit = width / 128
+    board = Image.new("RGB", (width, height), (72, 58, 46))
+    draw = ImageDraw.Draw(board)
+    for pin in range(14):
+        left = (6 + 8.6 * pin) * unit
+        draw.rectangle((left, 44 * unit, left + 3.4 * unit, 60 * unit), (168, 166, 160))
+        draw.rectangle((left, 44 * unit, left + 1.1 * unit, 60 * unit), (228, 226, 220))
+    draw.rounded_rectangle((-10 * unit, -10 * unit, 140 * unit, 45 * unit), 2 * unit, (46, 46, 52))
+    draw.rectangle((-10 * unit, 43 * unit, 140 * unit, 45 * unit), (26, 26, 30))
+    draw.ellipse((5 * unit, 33 * unit, 11 * unit, 39 * unit), (34, 34, 38), (70, 70, 78), round(0.6 * unit))
+    for text, x, y, size in (("UNFOLD", 16, 2, 15), ("USR2003-104", 16, 17, 13), ("28 · 1..4", 18, 31, 11)):
+        draw.text((x * unit, y * unit), text, (206, 204, 196), ImageFont.load_default(size * unit))
+    turned = board.rotate(5, Image.Resampling.BICUBIC, fillcolor=(60, 52, 46))
+    sharp = np.asarray(turned.resize((128 * scale, 60 * scale), Image.Resampling.BOX))
+    small = usrnet.degrade(sharp, "gaussian:2.4", scale=scale, noise_level=9, seed=3)
+    return small[4:-4, 6:-6]
+
+
+def one_picture_four_scales(out: Path, model: str) -> None:
+    """The published README's chip, as one that anybody may copy: widths 0.6, 0.9, 1.7 and 2.2, noise 15."""
+    small = chip()
+    results = [
+        (f"x{scale}, width {width:g}",
+         usrnet.restore(small, model=model, scale=scale, kernel=f"gaussian:{width}", noise_level=15))
+        for scale, width in ((1, 0.6), (2, 0.9), (3, 1.7), (4, 2.2))
+    ]  # fmt: skip
+    height, width = (4 * length for length in small.shape[:2])
+    plain = np.asarray(Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC))
+    first = [("input, pixel by pixel", io.enlarge_nearest(small, 4)), ("bicubic, x4", plain)]
+    picture = sheet([first, [results[2], results[3]], results[:2]])
+    Image.fromarray(picture).quantize(256).save(out / "gallery_chip.png", optimize=True)
+
+
 def from_free_photos(out: Path, model: str) -> None:
     """The figures of the docs, from photos of scikit-image."""
     import skimage.data
@@ -110,9 +122,21 @@ def from_free_photos(out: Path, model: str) -> None:
     save(out / "gallery_scales.jpg", sheet(rows))
     save(out / "gallery_deblurring.jpg", sheet([right_and_wrong_kernel(astronaut, model)]))
     save(out / "gallery_border.jpg", sheet([up_to_the_border(skimage.data.coffee()[60:370, 170:480], model)]))
-    large = kernels.motion(11, size=67)
-    photo = skimage.data.coffee()[40:400, 120:520]
-    save(out / "gallery_large_kernel.jpg", sheet([spoil_and_restore(photo, large, 1, 2.55, model)]))
+    rocket, coffee = skimage.data.rocket()[60:348, 170:458], skimage.data.coffee()[60:348, 180:468]
+    blurs = [
+        (astronaut[:288, :288], "disk:6", 1.0),
+        (rocket, "line:15,30", 2.55),
+        (coffee, "gaussian:4,1.2,60", 2.55),
+    ]
+    rows = [spoil_and_restore(photo, kernels.parse(text), 1, noise, model) for photo, text, noise in blurs]
+    save(out / "gallery_blurs.jpg", sheet(rows))
+    large = [
+        (skimage.data.coffee()[40:400, 120:520], kernels.motion(18, size=67)),
+        (skimage.data.astronaut()[:380, 30:450], kernels.motion(12, size=71)),
+    ]
+    rows = [spoil_and_restore(photo, kernel, 1, 2.55, model) for photo, kernel in large]
+    save(out / "gallery_large_kernel.jpg", sheet(rows))
+    one_picture_four_scales(out, model)
 
 
 def from_published_pictures(out: Path, model: str, data: Path) -> None:

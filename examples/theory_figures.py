@@ -1,4 +1,4 @@
-"""The figures of docs/theory: the network drawn, aliases, alignment, the digits of the data step, α_k and β_k.
+"""The figures of docs/theory: the network, its place among others, aliases, alignment, digits, α_k and β_k.
 
 python examples/theory_figures.py OUT_DIR [--model NAME|FILE ...]
 """
@@ -63,15 +63,47 @@ def unfolding() -> Figure:
     for x in (3.0, 9.6):
         _arrow(axes, (x, 0.05), (x, 0.65))
     axes.plot([0.55, 0.55, 9.6], [0.95, 0.05, 0.05], color="0.4", linewidth=1)
-    axes.text(6.6, 0.14, "the observation y and its kernel k enter every data step", ha="center", fontsize=8)
+    axes.text(3.2, 0.14, "the observation y and its kernel k enter every data step", ha="left", fontsize=8)
     axes.text(1.2, 3.6, "σ, s", ha="center", va="center", fontsize=10)
     _arrow(axes, (1.5, 3.6), (2.15, 3.6))
     return figure
 
 
-def _box(axes: Axes, x: float, y: float, text: str, *, width: float = 2.0) -> None:
+def place() -> Figure:
+    """The method among model-based and learned ones: what is a formula, what is learned, what goes in."""
+    formula, learned = "#e8eef7", "#fbe3cf"
+    figure = Figure(figsize=(8.4, 4.0), layout="constrained")
+    axes = figure.subplots()
+    axes.set(xlim=(0, 15.6), ylim=(-0.6, 6.4))
+    axes.set_axis_off()
+    rows = (
+        (5.2, "model-based", "y, k, s, σ", "many times, weights α and β by hand", formula, "prior\nwritten down"),
+        (2.8, "unfolding", "y, k, s, σ", "K times, α and β learned, trained as a whole", learned, "prior P\nlearned"),
+    )
+    for y, name, given, note, colour, prior in rows:
+        axes.text(0.1, y, name, va="center", fontsize=10, weight="bold")
+        axes.text(3.6, y, given, ha="center", va="center", fontsize=10)
+        _arrow(axes, (4.5, y), (5.4, y))
+        _box(axes, 6.6, y, "data step D\na formula", width=2.4, colour=formula)
+        _arrow(axes, (7.8, y), (8.8, y))
+        _box(axes, 10.0, y, prior, width=2.4, colour=colour)
+        _arrow(axes, (11.2, y), (14.4, y))
+        axes.text(14.9, y, "x", ha="center", va="center", fontsize=10)
+        axes.plot([12.0, 12.0, 5.0, 5.0], [y, y + 0.85, y + 0.85, y], color="0.4", linewidth=1)
+        axes.text(8.4, y - 0.85, note, ha="center", va="center", fontsize=8)
+    axes.text(0.1, 0.4, "end-to-end", va="center", fontsize=10, weight="bold")
+    axes.text(3.6, 0.4, "y", ha="center", va="center", fontsize=10)
+    _arrow(axes, (4.5, 0.4), (5.4, 0.4))
+    _box(axes, 8.3, 0.4, "network\nk, s and σ are in its weights", width=5.8, colour=learned)
+    _arrow(axes, (11.2, 0.4), (14.4, 0.4))
+    axes.text(14.9, 0.4, "x", ha="center", va="center", fontsize=10)
+    axes.text(8.4, -0.4, "once; for another blur, another network", ha="center", va="center", fontsize=8)
+    return figure
+
+
+def _box(axes: Axes, x: float, y: float, text: str, *, width: float = 2.0, colour: str = "#e8eef7") -> None:
     style = "round,pad=0.02,rounding_size=0.12"
-    axes.add_patch(FancyBboxPatch((x - width / 2, y - 0.5), width, 1.0, boxstyle=style, fc="#e8eef7", ec="#345"))
+    axes.add_patch(FancyBboxPatch((x - width / 2, y - 0.5), width, 1.0, boxstyle=style, fc=colour, ec="#345"))
     axes.text(x, y, text, ha="center", va="center", fontsize=8.5)
 
 
@@ -225,7 +257,7 @@ def main() -> None:
     parser.add_argument("--model", nargs="+", default=["default", "tv"], help="whose α_k and β_k are drawn")
     arguments = parser.parse_args()
     arguments.folder.mkdir(parents=True, exist_ok=True)
-    figures = {make.__name__: make() for make in (unfolding, circular, aliases, alignment, digits)}
+    figures = {make.__name__: make() for make in (unfolding, place, circular, aliases, alignment, digits)}
     figures["schedules"] = schedules(arguments.model)
     for name, figure in figures.items():
         path = arguments.folder / f"theory_{name}.png"

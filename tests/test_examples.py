@@ -19,10 +19,12 @@ def test_kernel_figures(tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_gallery(tmp_path):
     subprocess.run([sys.executable, ROOT / "examples" / "gallery.py", tmp_path], check=True, capture_output=True)
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {f"gallery_{name}.jpg" for name in ("scales", "deblurring", "border", "large_kernel")}
+    photos = {f"gallery_{name}.jpg" for name in ("scales", "deblurring", "blurs", "border", "large_kernel")}
+    assert names == photos | {"gallery_chip.png"}
 
 
 @pytest.mark.slow
@@ -32,34 +34,37 @@ def test_estimate_figures(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"estimate_failures.jpg"}
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/kernels.md", "docs/instruments.md", "docs/phones.md"])
-@pytest.mark.filterwarnings("ignore::usrnet.errors.UsrnetWarning")
-def test_the_python_on_a_page_runs(page, tmp_path, monkeypatch, shared, photo):
-    import numpy as np
-    import torch
-
-    import usrnet
-
-    monkeypatch.chdir(tmp_path)
-    np.save("beads.npy", np.random.default_rng(0).random((31, 31)))
-    names = {
-        "image": photo[:48, :48], "lr": torch.rand(1, 3, 9, 9), "kernel": torch.ones(1, 1, 1, 1), "scale": 2,
-        "sigma": torch.zeros(1, 1, 1, 1),
-    }  # fmt: skip
-    load = usrnet.load
-    weights = shared / "weights" / "usrnet_tiny.pth"
-    monkeypatch.setattr(usrnet, "load", lambda name: load(weights if name == "usrnet-tiny" else name), raising=False)
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / page).read_text("utf-8"), re.DOTALL)
-    assert blocks
-    for block in blocks:
-        exec(compile(block, page, "exec"), names)
-
-
-@pytest.mark.parametrize(
-    "page", sorted(path.relative_to(ROOT).as_posix() for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+TEXTS = sorted(
+    path.relative_to(ROOT).as_posix()
+    for path in [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / ".github").rglob("*.md")]
 )
+
+
+def anchors(path: Path) -> set[str]:
+    """The anchors of a page's headings, as Markdown readers make them."""
+    headings = re.findall(r"^#+ (.*)$", path.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", TEXTS)
 def test_links_and_pictures_are_there(page):
-    text = (ROOT / page).read_text("utf-8")
-    for target in re.findall(r"\]\(([^)#]+)", text):
-        if "://" not in target:
-            assert ((ROOT / page).parent / target).exists(), target
+    text = re.sub(r"^( *)```.*?^\1```", "", (ROOT / page).read_text("utf-8"), flags=re.DOTALL | re.MULTILINE)
+    targets = re.findall(r"\]\(([^)\s]+)", text) + re.findall(r'(?:src|href)="([^"]+)"', text)
+    for target in targets:
+        if "://" in target or target.startswith("mailto:"):
+            continue
+        file, _, anchor = target.partition("#")
+        path = (ROOT / page).parent / file if file else ROOT / page
+        assert path.exists(), target
+        if anchor and not page.startswith("docs/"):  # in the site mkdocs knows better, and is strict
+            assert anchor in anchors(path), target
+
+
+def test_every_page_is_in_the_navigation_and_every_picture_on_a_page():
+    navigation = (ROOT / "mkdocs.yml").read_text("utf-8")
+    texts = "".join((ROOT / page).read_text("utf-8") for page in TEXTS)
+    for page in TEXTS:
+        if page.startswith("docs/"):
+            assert page.removeprefix("docs/") in navigation, page
+    for picture in (ROOT / "docs" / "images").iterdir():
+        assert picture.name in texts, picture.name

@@ -6,10 +6,33 @@ from usrnet.errors import UsrnetError
 
 
 def psnr(a: np.ndarray, b: np.ndarray, *, border: int = 0, y: bool = False) -> float:
-    """Peak signal-to-noise ratio in dB, ``10 log10(peak² / mean (a − b)²)``; infinite for equal pictures.
+    """Peak signal-to-noise ratio in dB, ``10 log10(peak² / mean (a − b)²)``; infinite for equal images.
 
-    ``a`` and ``b``: H×W or H×W×3; integers have the peak of their type, floats are in [0,1]. ``border`` pixels
-    are left out on every side; ``y`` compares the luma only.
+    Parameters
+    ----------
+    a, b : ndarray, H×W or H×W×3
+        The images. Whole numbers (uint8, uint16) have the peak of their type, floats are in [0,1].
+    border : int
+        So many pixels are left out on every side.
+    y : bool
+        Compare the luma only (BT.601, :func:`rgb_to_y`).
+
+    Returns
+    -------
+    float
+        In dB.
+
+    Raises
+    ------
+    UsrnetError
+        The shapes differ, the type is another, or the border leaves nothing.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from usrnet import metrics
+    >>> round(metrics.psnr(np.full((8, 8), 100, np.uint8), np.full((8, 8), 110, np.uint8)), 2)
+    28.13
     """
     first, second = _prepare(a, b, border, y)
     error = np.mean((first - second) ** 2)
@@ -17,10 +40,41 @@ def psnr(a: np.ndarray, b: np.ndarray, *, border: int = 0, y: bool = False) -> f
 
 
 def ssim(a: np.ndarray, b: np.ndarray, *, border: int = 0, y: bool = False) -> float:
-    """Structural similarity (Wang et al., IEEE TIP 13(4), 2004), mean over the channels.
+    """Structural similarity, mean over the channels.
 
-    An 11×11 Gaussian window with σ = 1.5, where it lies inside the picture; K1 = 0.01, K2 = 0.03. Arguments as
-    for ``psnr``; what is left of the picture must be at least 11×11.
+    An 11×11 Gaussian window with σ = 1.5, where it lies inside the image; K1 = 0.01, K2 = 0.03.
+
+    Parameters
+    ----------
+    a, b : ndarray, H×W or H×W×3
+        The images, as for :func:`psnr`.
+    border : int
+        So many pixels are left out on every side; 11×11 must be left.
+    y : bool
+        Compare the luma only.
+
+    Returns
+    -------
+    float
+        At most 1, which equal images have.
+
+    Raises
+    ------
+    UsrnetError
+        As :func:`psnr`, and when less than 11×11 pixels are left.
+
+    References
+    ----------
+    Wang, Bovik, Sheikh, Simoncelli, "Image quality assessment: from error visibility to structural similarity",
+    IEEE TIP 13(4), 2004.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from usrnet import metrics
+    >>> picture = np.random.default_rng(0).random((16, 16, 3))
+    >>> metrics.ssim(picture, picture)
+    1.0
     """
     first, second = _prepare(a, b, border, y)
     if min(first.shape[:2]) < 11:
@@ -37,7 +91,25 @@ def ssim(a: np.ndarray, b: np.ndarray, *, border: int = 0, y: bool = False) -> f
 
 
 def rgb_to_y(rgb: np.ndarray) -> np.ndarray:
-    """The luma of ITU-R BT.601 in its studio range 16–235, of H×W×3 on the 0–255 scale → H×W×1."""
+    """The luma of ITU-R BT.601 in its studio range 16–235.
+
+    Parameters
+    ----------
+    rgb : ndarray, H×W×3
+        On the 0–255 scale.
+
+    Returns
+    -------
+    ndarray, H×W×1
+        On the same scale, not rounded.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from usrnet import metrics
+    >>> float(metrics.rgb_to_y(np.full((1, 1, 3), 255.0))[0, 0, 0].round(6))
+    235.0
+    """
     return (rgb @ np.array([65.481, 128.553, 24.966]) / 255 + 16)[..., None]
 
 

@@ -23,12 +23,38 @@ def degrade(
     noise_level: float = 0.0,
     seed: int = 0,
 ) -> AnyImage:
-    """Degrade a picture as the paper's model does, in float64, rounded only at the end.
+    """Degrade an image as the paper's model does, ``y = (x ⊗ k)↓s + n``, in float64, rounded only at the end.
 
-    ``image``: a PIL image or an array H×W, H×W×3 or H×W×4, uint8, uint16 or float in [0,1]; the answer is of
-    the same kind, ⌈H/s⌉×⌈W/s⌉. ``kernel``: a kernel or its text, parsed together with the scale.
-    ``noise_level``: the noise's standard deviation on the 0–255 scale; alpha gets none. The noise depends on
-    ``seed`` alone. Raises ``UsrnetError`` for a kernel larger than the picture.
+    Parameters
+    ----------
+    image : PIL.Image.Image or ndarray, H×W, H×W×3 or H×W×4
+        The sharp image: uint8, uint16 or float in [0,1]. It wraps around at its border.
+    kernel : ndarray, kh×kw or kh×kw×3, or str
+        A kernel, or its text, which is parsed together with the scale.
+    scale : int
+        1 to 4; every ``scale``-th pixel is kept, from the upper left one on.
+    noise_level : float
+        Standard deviation of the white Gaussian noise on the 0–255 scale; alpha gets none.
+    seed : int
+        The noise depends on it alone.
+
+    Returns
+    -------
+    PIL.Image.Image or ndarray, ⌈H/s⌉×⌈W/s⌉
+        Of the kind and type of ``image``.
+
+    Raises
+    ------
+    UsrnetError
+        The kernel is larger than the image, or an argument makes no sense.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import usrnet
+    >>> image = np.zeros((40, 60, 3), np.uint8)
+    >>> usrnet.degrade(image, "gaussian:1.6", scale=2, noise_level=2.55).shape
+    (20, 30, 3)
     """
     from usrnet import io as pictures
 
@@ -55,7 +81,31 @@ def degrade(
 def bicubic_shrink(image: np.ndarray, scale: int) -> np.ndarray:
     """MATLAB's antialiased ``imresize(image, 1/scale)``: the bicubic degradation of the field, not rounded.
 
-    ``image``: H×W or H×W×C; returns ⌊H/s⌋×⌊W/s⌋(×C) float64. The picture is mirrored beyond its border, as there.
+    The image is mirrored beyond its border, as there.
+
+    Parameters
+    ----------
+    image : ndarray, H×W or H×W×C
+        The image, any type of number.
+    scale : int
+        1 to 4.
+
+    Returns
+    -------
+    ndarray, ⌊H/s⌋×⌊W/s⌋(×C)
+        Float64, on the scale of ``image``.
+
+    Raises
+    ------
+    UsrnetError
+        The scale is another.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from usrnet import degradation
+    >>> degradation.bicubic_shrink(np.ones((9, 12, 3)), 3).shape
+    (3, 4, 3)
     """
     from scipy.ndimage import convolve1d
 

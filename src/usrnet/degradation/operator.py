@@ -21,8 +21,29 @@ SCALES = (1, 2, 3, 4)
 def otf(kernel: Tensor, height: int, width: int) -> Tensor:
     """Optical transfer function: the real FFT of the kernel, centred on the origin of a height×width grid.
 
-    ``kernel``: …×kh×kw, centred at ``(kh // 2, kw // 2)``. Returns …×height×(width // 2 + 1), complex.
-    Raises ``UsrnetError`` when the kernel does not fit on the grid.
+    Parameters
+    ----------
+    kernel : Tensor, …×kh×kw
+        Centred at ``(kh // 2, kw // 2)``.
+    height, width : int
+        Of the grid, in pixels.
+
+    Returns
+    -------
+    Tensor, …×height×(width // 2 + 1)
+        Complex; half a spectrum, because the kernel is real.
+
+    Raises
+    ------
+    UsrnetError
+        The kernel does not fit on the grid.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from usrnet.degradation import otf
+    >>> bool(torch.allclose(otf(torch.ones(1, 1), 4, 6), torch.ones(4, 4) + 0j))
+    True
     """
     kh, kw = kernel.shape[-2:]
     if kh > height or kw > width:
@@ -34,10 +55,30 @@ def otf(kernel: Tensor, height: int, width: int) -> Tensor:
 def fold(spectrum: Tensor, width: int, scale: int) -> Tensor:
     """Sum the s×s aliases of every low-resolution frequency.
 
-    ``spectrum``: …×sh×(sw // 2 + 1), the half spectrum of a real picture of even or odd ``width`` = sw.
-    Returns a half spectrum too, …×h×(w // 2 + 1): divided by s², that of the decimated picture.
-
     An alias in the half that is not stored is the conjugate of the stored one at the opposite frequency.
+
+    Parameters
+    ----------
+    spectrum : Tensor, …×sh×(sw // 2 + 1)
+        The half spectrum of a real image.
+    width : int
+        Of the image, sw, which may be even or odd.
+    scale : int
+        The factor s.
+
+    Returns
+    -------
+    Tensor, …×h×(w // 2 + 1)
+        A half spectrum too: divided by s², that of the decimated image.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from usrnet.degradation import fold
+    >>> x = torch.rand(6, 9)
+    >>> small = fold(torch.fft.rfft2(x), 9, 3) / 9
+    >>> bool(torch.allclose(small, torch.fft.rfft2(x[::3, ::3]), atol=1e-5))
+    True
     """
     w = width // scale
     rows = reduce(torch.add, spectrum.unflatten(-2, (scale, -1)).unbind(-3))
@@ -48,10 +89,31 @@ def fold(spectrum: Tensor, width: int, scale: int) -> Tensor:
 
 
 def unfold(spectrum: Tensor, width: int, scale: int) -> Tensor:
-    """Repeat a half spectrum …×h×(w // 2 + 1) over its aliases: the half spectrum of the zero-filled enlargement.
+    """Repeat a half spectrum over its aliases: the half spectrum of the zero-filled enlargement.
 
-    ``width`` = sw, of the enlargement. Returns …×s×h×(sw // 2 + 1), a view: the same for every group of h rows, as
-    in ``other.unflatten(-2, (scale, -1))``.
+    Parameters
+    ----------
+    spectrum : Tensor, …×h×(w // 2 + 1)
+        The half spectrum of a real image.
+    width : int
+        Of the enlargement, sw.
+    scale : int
+        The factor s.
+
+    Returns
+    -------
+    Tensor, …×s×h×(sw // 2 + 1)
+        A view: the same for every group of h rows, as in ``other.unflatten(-2, (scale, -1))``.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from usrnet.degradation import unfold
+    >>> y, large = torch.rand(2, 3), torch.zeros(4, 6)
+    >>> large[::2, ::2] = y
+    >>> repeated = unfold(torch.fft.rfft2(y), 6, 2).flatten(-3, -2)
+    >>> bool(torch.allclose(repeated, torch.fft.rfft2(large), atol=1e-5))
+    True
     """
     if scale > 1:
         columns = width // 2 + 1
@@ -74,7 +136,28 @@ def _opposite_rows(spectrum: Tensor) -> Tensor:
 class Degradation:
     """The linear operator ``A = ↓s ∘ (⊗k)`` and its adjoint.
 
-    ``kernel``: N×1×kh×kw or N×C×kh×kw (N = 1 serves a whole batch); the pictures are N×C×height×width.
+    Parameters
+    ----------
+    kernel : Tensor, N×1×kh×kw or N×C×kh×kw
+        Kernels that sum to one; N = 1 serves a whole batch.
+    scale : int
+        The factor s; every s-th pixel is kept, from the upper left one on.
+    height, width : int
+        Of the high-resolution images N×C×height×width, in pixels.
+
+    Raises
+    ------
+    UsrnetError
+        The kernel is larger than the images.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from usrnet.degradation import Degradation
+    >>> blur = Degradation(torch.full((1, 1, 3, 3), 1 / 9), 2, 8, 8)
+    >>> x = torch.rand(1, 3, 8, 8)
+    >>> blur(x).shape
+    torch.Size([1, 3, 4, 4])
     """
 
     def __init__(self, kernel: Tensor, scale: int, height: int, width: int) -> None:
@@ -82,13 +165,52 @@ class Degradation:
         self.otf = otf(kernel, height, width)
 
     def __call__(self, x: Tensor) -> Tensor:
-        """``A x``: N×C×H×W → N×C×⌈H/s⌉×⌈W/s⌉."""
+        """``A x``: blur and decimate.
+
+        Parameters
+        ----------
+        x : Tensor, N×C×height×width
+            High-resolution images.
+
+        Returns
+        -------
+        Tensor, N×C×⌈height/s⌉×⌈width/s⌉
+            What is observed of them without noise.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from usrnet.degradation import Degradation
+        >>> x = torch.rand(1, 3, 6, 6)
+        >>> bool(torch.allclose(Degradation(torch.ones(1, 1, 1, 1), 3, 6, 6)(x), x[..., ::3, ::3], atol=1e-6))
+        True
+        """
         columns = torch.fft.ifft(torch.fft.rfft2(x) * self.otf, dim=-2)
         kept = columns[..., :: self.scale, :]  # before the second transform: s times less of it
         return torch.fft.irfft(kept, n=self.width, dim=-1)[..., :: self.scale]
 
     def adjoint(self, y: Tensor) -> Tensor:
-        """``Aᵀ y``: correlation with the kernel of ``y`` put on the sampled pixels, zeros elsewhere."""
+        """``Aᵀ y``: ``y`` on the sampled pixels and zeros elsewhere, correlated with the kernel.
+
+        Parameters
+        ----------
+        y : Tensor, N×C×⌈height/s⌉×⌈width/s⌉
+            Low-resolution images.
+
+        Returns
+        -------
+        Tensor, N×C×height×width
+            On the high-resolution grid.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from usrnet.degradation import Degradation
+        >>> blur = Degradation(torch.rand(1, 1, 3, 3), 2, 8, 8)
+        >>> x, y = torch.rand(1, 1, 8, 8), torch.rand(1, 1, 4, 4)
+        >>> bool(torch.isclose((blur(x) * y).sum(), (x * blur.adjoint(y)).sum()))
+        True
+        """
         filled = y.new_zeros(*y.shape[:-2], self.height, self.width)
         filled[..., :: self.scale, :: self.scale] = y
         return torch.fft.irfft2(torch.fft.rfft2(filled) * self.otf.conj(), s=(self.height, self.width))
@@ -102,10 +224,37 @@ def degrade_batch(
     *,
     generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Blur, decimate and add noise to a batch of pictures.
+    """Blur, decimate and add noise to a batch of images; differentiable in ``x``, ``kernel`` and ``sigma``.
 
-    ``x``: N×C×H×W; ``kernel``: N×{1,C}×kh×kw; ``sigma``: the noise's standard deviation in the units of
-    ``x``, a number or N×1×1×1. Returns N×C×⌈H/s⌉×⌈W/s⌉. Differentiable in ``x``, ``kernel`` and ``sigma``.
+    Parameters
+    ----------
+    x : Tensor, N×C×H×W
+        High-resolution images.
+    kernel : Tensor, N×1×kh×kw or N×C×kh×kw
+        Kernels that sum to one; N = 1 serves the batch.
+    scale : int
+        The factor s.
+    sigma : Tensor, N×1×1×1, or float
+        Standard deviation of the noise in the units of ``x``.
+    generator : torch.Generator, optional
+        Where the noise comes from.
+
+    Returns
+    -------
+    Tensor, N×C×⌈H/s⌉×⌈W/s⌉
+        The observation.
+
+    Raises
+    ------
+    UsrnetError
+        The kernel is larger than the images.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from usrnet.degradation import degrade_batch
+    >>> degrade_batch(torch.rand(2, 3, 12, 12), torch.full((1, 1, 5, 5), 1 / 25), 3, 0.01).shape
+    torch.Size([2, 3, 4, 4])
     """
     y = Degradation(kernel, scale, *x.shape[-2:])(x)
     if isinstance(sigma, float) and sigma == 0:

@@ -42,13 +42,38 @@ LEAST_NOISE = 1.0  # fed to the restoration: a wrong kernel does less harm, the 
 
 @dataclass(frozen=True, eq=False)
 class Estimate:
-    """What a picture says of its blur and noise.
+    """What an image says of its blur and noise.
 
-    ``kernel``: kh×kw, placed for ``scale``, what ``restore`` takes; ``text``: the same as ``--kernel`` takes it, if
-    there is a text for it. ``widths``: standard deviations along the longer and the shorter axis in high-resolution
-    pixels, ``degrees``: the angle of the longer one. ``noise_level``: on the 0–255 scale. ``confidence``: 0 (nothing
-    could be seen, these are the defaults) to 1. ``notes``: sentences. ``regions``: for every tile top, left and width
-    (the geometric mean of the two), N×3.
+    Attributes
+    ----------
+    scale : int
+        The factor by which it is to be enlarged.
+    kernel : ndarray, kh×kw
+        Placed for ``scale``: what :func:`usrnet.restore` takes.
+    text : str or None
+        The same as ``--kernel`` takes it, if there is a text for it.
+    noise_level : float
+        On the 0–255 scale.
+    widths : tuple of float
+        Standard deviations along the longer and the shorter axis, in high-resolution pixels.
+    degrees : float
+        Angle of the longer axis to the horizontal, clockwise as seen on the screen.
+    confidence : float
+        0 (nothing could be seen, these are the defaults) to 1.
+    notes : list of str
+        Sentences.
+    regions : ndarray, N×3
+        For every tile top, left and width (the geometric mean of the two).
+    noise : Noise or None
+        How the noise was measured.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import usrnet
+    >>> guess = usrnet.estimate(np.zeros((64, 64, 3), np.uint8), scale=2)
+    >>> guess.confidence, guess.kernel.shape
+    (0.0, (25, 25))
     """
 
     scale: int
@@ -95,17 +120,43 @@ def estimate(
     shake: Literal["off", "try"] = "off",
     restorer: "Restorer | None" = None,
 ) -> Estimate:
-    """The blur kernel and the noise level of a picture.
+    """The blur kernel and the noise level of an image.
 
-    ``image``: a PIL image or an array H×W, H×W×3 or H×W×4, uint8, uint16 or float in [0,1]. ``scale``: the factor by
-    which it is to be enlarged; the kernel is in pixels of the result. ``jpeg``: the steps of the JPEG file that the
-    picture comes from; a PIL image that was opened from one has them. ``light``: in what the blur is looked for, as
-    ``restore`` takes it: the light of pictures that a camera took, the stored values of others. ``shake``: ``"try"``
-    looks for the kernel of camera shake as well, at ×1 only, with ``restorer`` (``default`` if there is none); that
-    takes longer.
+    Never fails for what the image shows: a black one gets the defaults, confidence 0 and a sentence.
 
-    Never fails for what the picture shows: a black one gets the defaults, confidence 0 and a sentence. Raises
-    ``UsrnetError`` for what is no picture.
+    Parameters
+    ----------
+    image : PIL.Image.Image or ndarray, H×W, H×W×3 or H×W×4
+        Uint8, uint16 or float in [0,1].
+    scale : int
+        The factor by which it is to be enlarged; the kernel is in pixels of the result.
+    jpeg : Jpeg, optional
+        The steps of the JPEG file that the image comes from; a PIL image that was opened from one has them.
+    light : {"auto", "linear", "stored"}
+        In what the blur is looked for, as ``restore`` takes it: the light of images that a camera took, the stored
+        values of others.
+    shake : {"off", "try"}
+        ``"try"`` looks for the kernel of camera shake as well, at ×1 only; that takes longer.
+    restorer : Restorer, optional
+        What ``shake`` restores with; ``default`` if None.
+
+    Returns
+    -------
+    Estimate
+        The kernel, placed for the scale, the noise level, and how sure that is.
+
+    Raises
+    ------
+    UsrnetError
+        It is no image, or the scale is another.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import usrnet
+    >>> guess = usrnet.estimate(np.zeros((64, 64, 3), np.uint8), scale=2)
+    >>> len(guess.notes) > 0
+    True
     """
     check_scale(scale)
     source = pictures.from_any(image)

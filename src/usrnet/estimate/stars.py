@@ -252,7 +252,8 @@ def _across(part: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     index = np.arange(len(rows))
     for reach in (len(place), len(place) / 2, len(place) / 3):  # what is far from the edge is noise
         weights = steps * (abs(place - centre[:, None]) < reach)
-        centroid = (weights * place).sum(axis=1) / weights.sum(axis=1)
+        with np.errstate(divide="ignore", invalid="ignore"):  # rows without a step drop out as not finite
+            centroid = (weights * place).sum(axis=1) / weights.sum(axis=1)
         good = np.isfinite(centroid) & (abs(centroid - place.mean()) < len(place) / 2)
         if good.sum() < 8:
             raise UsrnetError("there is no edge in the box: no line goes through it")

@@ -31,10 +31,37 @@ def to_onnx(
 ) -> Path:
     """Write a model as ONNX for one scale factor; the file appears whole or not at all.
 
-    ``model``: a ``USRNet``, or a name or file for ``load``. ``opset``: the version of ONNX's operators, 18 to 23; an
-    old runtime may know few. Sizes, scale, licence and source are in the file's metadata (``usrnet.*``). Raises
-    ``UsrnetError`` for a model that is no ``USRNet``, an opset that is not offered, and a place that cannot be
-    written.
+    Sizes, scale, licence and source are in the file's metadata (``usrnet.*``).
+
+    Parameters
+    ----------
+    model : torch.nn.Module, str or os.PathLike
+        A :class:`USRNet`, or a name or file for :func:`usrnet.load`.
+    path : str or os.PathLike
+        Where to, ``NAME.onnx``.
+    scale : int
+        1 to 4.
+    opset : int
+        The version of ONNX's operators, 18 to 23; an old runtime may know few.
+
+    Returns
+    -------
+    pathlib.Path
+        Where the file lies.
+
+    Raises
+    ------
+    UsrnetError
+        The model is no ``USRNet``, the opset is not offered, the place cannot be written, or the extra ``export`` is
+        missing.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import usrnet
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     usrnet.export.to_onnx("default", f"{folder}/usrnet_x2.onnx", scale=2).name
+    'usrnet_x2.onnx'
     """
     require("onnx", extra="export")
     target = Path(path)

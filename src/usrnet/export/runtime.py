@@ -11,10 +11,35 @@ from usrnet.errors import UsrnetError, require
 
 
 class OnnxNetwork:
-    """A file of :func:`usrnet.export.to_onnx`, ready to run on a CPU.
+    """A file of :func:`usrnet.export.to_onnx` in onnxruntime, ready to run on a CPU.
 
-    ``scale`` and ``config`` are read from the file. ``threads``: of onnxruntime; all cores if 0. Raises
-    ``UsrnetError`` when the file is missing, not one of ours, or asks for more than the installed onnxruntime knows.
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The file.
+    threads : int
+        Of onnxruntime; all cores if 0.
+
+    Attributes
+    ----------
+    scale : int
+        The scale factor that the file is for.
+    config : dict
+        The sizes of the network.
+
+    Raises
+    ------
+    UsrnetError
+        The file is missing, not one of ours, or asks for more than the installed onnxruntime knows.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import usrnet
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = usrnet.export.to_onnx("default", f"{folder}/x3.onnx", scale=3)
+    ...     usrnet.export.OnnxNetwork(path).scale
+    3
     """
 
     def __init__(self, path: str | os.PathLike[str], *, threads: int = 0) -> None:
@@ -40,7 +65,32 @@ class OnnxNetwork:
         self.config: dict[str, Any] = json.loads(self.metadata["config"])
 
     def __call__(self, picture: np.ndarray, kernel: np.ndarray, sigma: np.ndarray | float) -> np.ndarray:
-        """``picture`` N×3×h×w, ``kernel`` N×{1,3}×kh×kw, ``sigma`` a number or N×1×1×1 → N×3×sh×sw, float32."""
+        """Restore a batch of images, which wrap around.
+
+        Parameters
+        ----------
+        picture : ndarray, N×3×h×w
+            In [0,1].
+        kernel : ndarray, N×1×kh×kw or N×3×kh×kw
+            Kernels that sum to one; N = 1 serves the batch.
+        sigma : ndarray, N×1×1×1, or float
+            Standard deviation of the noise in [0,1].
+
+        Returns
+        -------
+        ndarray, N×3×sh×sw
+            Float32, not clipped.
+
+        Examples
+        --------
+        >>> import tempfile
+        >>> import numpy as np
+        >>> import usrnet
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     network = usrnet.export.OnnxNetwork(usrnet.export.to_onnx("default", f"{folder}/x2.onnx", scale=2))
+        >>> network(np.zeros((1, 3, 16, 24)), np.ones((1, 1, 1, 1)), 0.01).shape
+        (1, 3, 32, 48)
+        """
         inputs = {
             "picture": np.asarray(picture, np.float32),
             "kernel": np.asarray(kernel, np.float32),

@@ -18,7 +18,23 @@ CASES = (  # batch, height, width, kernel's channels, height, width: odd and eve
 
 @dataclass(frozen=True)
 class Difference:
-    """The largest absolute difference in one case; pictures are in [0,1]."""
+    """The largest absolute difference in one case; images are in [0,1].
+
+    Attributes
+    ----------
+    picture : tuple of int
+        Batch, height and width.
+    kernel : tuple of int
+        Channels, height and width.
+    largest : float
+        The difference, 1/255 being a grey level.
+
+    Examples
+    --------
+    >>> from usrnet.export import Difference
+    >>> Difference(picture=(1, 24, 32), kernel=(1, 11, 11), largest=2e-6).largest < 1 / 255
+    True
+    """
 
     picture: tuple[int, int, int]  # batch, height, width
     kernel: tuple[int, int, int]  # channels, height, width
@@ -28,9 +44,40 @@ class Difference:
 def verify(
     model: USRNet, path: str | os.PathLike[str], *, cases: tuple[tuple[int, ...], ...] = CASES, seed: int = 0
 ) -> list[Difference]:
-    """Run onnxruntime on ``path`` and ``model`` in torch on the same random input, noise level 0 to 10.
+    """Run a file in onnxruntime and its model in torch on the same random input, noise level 0 to 10.
 
-    Raises ``UsrnetError`` when the file cannot be opened.
+    Parameters
+    ----------
+    model : USRNet
+        What the file was made of.
+    path : str or os.PathLike
+        The file.
+    cases : tuple of tuple of int
+        Batch, height, width of the image; channels, height, width of the kernel.
+    seed : int
+        Of the input.
+
+    Returns
+    -------
+    list of Difference
+        One for each case.
+
+    Raises
+    ------
+    UsrnetError
+        The file cannot be opened.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import usrnet
+    >>> from usrnet import export
+    >>> model = usrnet.load("default")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = export.to_onnx(model, f"{folder}/x2.onnx", scale=2)
+    ...     [found] = export.verify(model, path, cases=((1, 16, 16, 1, 5, 5),))
+    >>> found.largest < 1e-4
+    True
     """
     network = OnnxNetwork(path)
     generator = np.random.default_rng(seed)

@@ -1,18 +1,22 @@
 """Kernels drawn into pictures, and figures as pixels and files; matplotlib only where a figure is given."""
 
+import math
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from usrnet.atomic import write_bytes
 from usrnet.io import enlarge_nearest
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+GAP, BAR = 6, 22  # pixels between the pictures of a sheet, and for the text above each
 
 
 def draw_kernel(kernel: np.ndarray) -> np.ndarray:
@@ -44,6 +48,27 @@ def busiest(picture: np.ndarray, side: int) -> tuple[int, int]:
         return 0, 0
     top, left = np.unravel_index(inside.argmax(), inside.shape)
     return int(top), int(left)
+
+
+def sheet(rows: Sequence[Sequence[tuple[str, np.ndarray]]]) -> np.ndarray:
+    """Pictures H×W×3 uint8 with a text above each, one line per row, in columns."""
+    font = ImageFont.load_default(13)
+    heights = [max(picture.shape[0] for _, picture in row) + BAR + GAP for row in rows]
+    widths = [
+        max(max(picture.shape[1], math.ceil(font.getlength(text)) + 4) + GAP for text, picture in column)
+        for column in zip(*rows, strict=True)
+    ]
+    canvas = Image.new("RGB", (sum(widths) - GAP, sum(heights)), "white")
+    draw = ImageDraw.Draw(canvas)
+    top = 0
+    for row, height in zip(rows, heights, strict=True):
+        left = 0
+        for (text, picture), width in zip(row, widths, strict=True):
+            draw.text((left + 2, top + 3), text, fill="black", font=font)
+            canvas.paste(Image.fromarray(picture), (left, top + BAR))
+            left += width
+        top += height
+    return np.asarray(canvas)
 
 
 def render(figure: "Figure", *, dpi: int = 90) -> np.ndarray:

@@ -33,11 +33,25 @@ _NOT_BY_PILLOW = {"EPS", "WMF", "FPX", "MIC", "HDF5", "GRIB", "BUFR", "PDF", "MP
 
 @dataclass(frozen=True)
 class Picture:
-    """The pixels of a picture file and what is kept beside them.
+    """The pixels of an image file and what is kept beside them.
 
-    ``pixels``: H×W, or H×W×C with colour (1 or 3), then alpha if there is one, then ``extra`` bands that are pictures
-    of their own (near infrared, fluorescence). ``levels``: what 0 and full scale are, where the file says otherwise
-    than its type.
+    Attributes
+    ----------
+    pixels : ndarray, H×W or H×W×C
+        Colour (1 or 3), then alpha if there is one, then ``extra`` bands.
+    metadata : Metadata
+        EXIF, colour profile, resolution and what else goes on to the result.
+    extra : int
+        How many bands are images of their own (near infrared, fluorescence).
+    levels : Levels or None
+        What 0 and full scale are, where the file says otherwise than its type.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from usrnet import io
+    >>> io.Picture(np.zeros((4, 6, 3), np.uint8)).pixels.shape
+    (4, 6, 3)
     """
 
     pixels: np.ndarray
@@ -62,13 +76,37 @@ class Picture:
 
 
 def read(source: Path | BinaryIO, *, max_pixels: int = DEFAULT_MAX_PIXELS, white: White = None) -> Picture:
-    """Read a picture as every part of the program can work with it; the first frame if there are several.
+    """Read an image as every part of the program can work with it; the first frame if there are several.
 
-    The pixels are H×W, H×W×2, H×W×3 or H×W×4 (grey or colour, with or without alpha), uint8, uint16, or float32 in
-    the unit range. EXIF orientation is applied; palettes, CMYK, YCbCr and Lab become RGB.
+    EXIF orientation is applied; palettes, CMYK, YCbCr and Lab become RGB.
 
-    Raises ``PictureError`` when the file cannot be read, is damaged, holds values that are not finite, or has more
-    than ``max_pixels`` pixels.
+    Parameters
+    ----------
+    source : pathlib.Path or BinaryIO
+        A file, or a stream that can be read.
+    max_pixels : int
+        An image with more is refused.
+    white : float or "auto", optional
+        The value that is full scale, ``"auto"`` for the range of the data, None for what the type means.
+
+    Returns
+    -------
+    Picture
+        Its pixels are H×W, H×W×2, H×W×3 or H×W×4 (grey or colour, with or without alpha), uint8, uint16, or float32
+        in the unit range.
+
+    Raises
+    ------
+    PictureError
+        The file cannot be read, is damaged, holds values that are not finite, or has too many pixels.
+
+    Examples
+    --------
+    >>> from importlib.resources import as_file, files
+    >>> from usrnet import io
+    >>> with as_file(files("usrnet") / "data" / "astronaut.png") as path:
+    ...     io.read(path).pixels.shape
+    (384, 384, 3)
     """
     return plain(read_whole(source, max_pixels=max_pixels), name=_name(source), white=white)
 

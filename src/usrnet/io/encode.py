@@ -87,11 +87,41 @@ def check_target(target: Path | BinaryIO, height: int, width: int, *, animated: 
 def write(
     target: Path | BinaryIO, picture: Picture, *, format: str | None = None, levels: Levels | None = None
 ) -> None:
-    """Write a picture; the file appears whole or not at all.
+    """Write an image; the file appears whole or not at all.
 
-    The format follows the suffix (a stream gets ``format``, PNG if None). What a format cannot hold is reduced
-    with a note: alpha in JPEG and BMP, 16 bits elsewhere than in PNG and TIFF; floats become 16 bits outside
-    TIFF and FITS, where ``levels`` says what full scale is. Raises ``PictureError`` when the file cannot be written.
+    What a format cannot hold is reduced with a note: alpha in JPEG and BMP, 16 bits elsewhere than in PNG and TIFF;
+    floats become 16 bits outside TIFF and FITS.
+
+    Parameters
+    ----------
+    target : pathlib.Path or BinaryIO
+        A file, whose suffix says the format, or a stream.
+    picture : Picture
+        What is written.
+    format : str, optional
+        Of a stream, PNG if None.
+    levels : Levels, optional
+        What full scale of floats is.
+
+    Raises
+    ------
+    PictureError
+        The file cannot be written.
+
+    Warns
+    -----
+    UsrnetWarning
+        The format cannot hold all of it.
+
+    Examples
+    --------
+    >>> from io import BytesIO
+    >>> import numpy as np
+    >>> from usrnet import io
+    >>> stream = BytesIO()
+    >>> io.write(stream, io.Picture(np.zeros((4, 6), np.uint16)))
+    >>> stream.getvalue()[1:4]
+    b'PNG'
     """
     name = "standard output"
     if isinstance(target, Path):

@@ -18,7 +18,24 @@ FIRST_ZERO = 3.8317059702075125  # of the Bessel function J₁
 
 
 def delta(*, scale: int = 1) -> np.ndarray:
-    """No blur. At scale 1 a single pixel; else moved, so that every patch is represented by its middle."""
+    """No blur: a single pixel at scale 1, else moved, so that every patch is represented by its middle.
+
+    Parameters
+    ----------
+    scale : int
+        The scale factor s that the kernel is placed for: moved by (s−1)/2 up and left.
+
+    Returns
+    -------
+    ndarray, kh×kw
+        Float64, sum 1.
+
+    Examples
+    --------
+    >>> from usrnet import kernels
+    >>> kernels.delta().tolist()
+    [[1.0]]
+    """
     reach = scale // 2
     kernel = np.zeros((2 * reach + 1, 2 * reach + 1))
     kernel[reach, reach] = 1
@@ -28,11 +45,38 @@ def delta(*, scale: int = 1) -> np.ndarray:
 def gaussian(
     width: float, width2: float | None = None, degrees: float = 0.0, *, scale: int = 1, size: int = SIZE
 ) -> np.ndarray:
-    """A Gaussian with the standard deviations ``width`` and ``width2`` (the same if None) along its axes.
+    """A Gaussian; the array grows when ``size`` would cut off more than 0.1 % of the mass.
 
-    ``degrees`` is the angle of the first axis to the horizontal, clockwise as seen on the screen. The array is
-    ``size``×``size`` and grows when that would cut off more than 0.1 % of the mass. Raises ``UsrnetError`` for
-    widths that are not positive numbers.
+    Parameters
+    ----------
+    width : float
+        Standard deviation along the first axis, in pixels of the high-resolution image.
+    width2 : float, optional
+        Standard deviation along the second axis; the same if None.
+    degrees : float
+        Angle of the first axis to the horizontal, clockwise as seen on the screen.
+    scale : int
+        The scale factor s that the kernel is placed for: its mean is moved by (s−1)/2 up and left.
+    size : int
+        Side of the array.
+
+    Returns
+    -------
+    ndarray, size×size
+        Float64, sum 1.
+
+    Raises
+    ------
+    UsrnetError
+        A width is not a positive number, or too large.
+
+    Examples
+    --------
+    >>> from usrnet import kernels
+    >>> kernels.gaussian(1.6, scale=4).shape
+    (25, 25)
+    >>> kernels.gaussian(3, 1, 30).sum().round(6).item()
+    1.0
     """
     width2 = width if width2 is None else width2
     if not (0 < width < math.inf and 0 < width2 < math.inf and math.isfinite(degrees)):
@@ -53,9 +97,30 @@ def gaussian(
 def gaussians(
     variance1: np.ndarray, variance2: np.ndarray, angle: np.ndarray, *, size: int = SIZE, offset: float = 0.0
 ) -> np.ndarray:
-    """N point-sampled Gaussians, N×size×size, from N variances along two axes and N angles (radians).
+    """N point-sampled Gaussians at once, as training draws them.
 
-    The mean lies ``offset`` pixels above and left of the centre.
+    Parameters
+    ----------
+    variance1, variance2 : ndarray, N
+        Variances along the two axes, in pixels².
+    angle : ndarray, N
+        Of the first axis to the horizontal, in radians, clockwise as seen on the screen.
+    size : int
+        Side of the arrays.
+    offset : float
+        How many pixels above and left of the centre the mean lies.
+
+    Returns
+    -------
+    ndarray, N×size×size
+        Float64, every sum 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from usrnet import kernels
+    >>> kernels.gaussians(np.array([1.0, 4.0]), np.array([1.0, 2.0]), np.zeros(2)).shape
+    (2, 25, 25)
     """
     grid = np.arange(size) - size // 2 + offset
     cos, sin = np.cos(angle)[:, None, None], np.sin(angle)[:, None, None]
@@ -70,7 +135,30 @@ def gaussians(
 def motion(seed: int, *, scale: int = 1, size: int = SIZE) -> np.ndarray:
     """Camera shake: the exposure-weighted path of a point, random but the same for the same ``seed``.
 
-    Raises ``UsrnetError`` for a negative seed or a size below 5.
+    Parameters
+    ----------
+    seed : int
+        0 or more.
+    scale : int
+        The scale factor s that the kernel is placed for: moved by (s−1)/2 up and left.
+    size : int
+        Side of the array, 5 or more.
+
+    Returns
+    -------
+    ndarray, size×size
+        Float64, sum 1; a little larger where placing it needs room.
+
+    Raises
+    ------
+    UsrnetError
+        The seed is negative, or the size too small or too large.
+
+    Examples
+    --------
+    >>> from usrnet import kernels
+    >>> kernels.motion(7).shape
+    (25, 25)
     """
     if seed < 0:
         raise UsrnetError(f"the seed of a motion kernel must be 0 or more, not {seed}")
@@ -80,11 +168,35 @@ def motion(seed: int, *, scale: int = 1, size: int = SIZE) -> np.ndarray:
 
 
 def motions(rng: np.random.Generator, count: int, *, size: int = SIZE) -> np.ndarray:
-    """``count`` random camera-shake kernels, count×size×size, each centred on its centre of mass.
+    """Random camera-shake kernels, each centred on its centre of mass.
 
-    A hand-held camera drifts, trembles and is pulled back, now and then with a jerk (after Boracchi and Foi,
-    "Modeling the performance of image restoration from motion blur", IEEE TIP 21(8), 2012). The path is drawn
-    as an anti-aliased line, brighter where the camera rests.
+    A hand-held camera drifts, trembles and is pulled back, now and then with a jerk. The path is drawn as an
+    anti-aliased line, brighter where the camera rests.
+
+    Parameters
+    ----------
+    rng : numpy.random.Generator
+        Where the chance comes from.
+    count : int
+        How many.
+    size : int
+        Side of the arrays.
+
+    Returns
+    -------
+    ndarray, count×size×size
+        Float64, every sum 1.
+
+    References
+    ----------
+    After Boracchi and Foi, "Modeling the performance of image restoration from motion blur", IEEE TIP 21(8), 2012.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from usrnet import kernels
+    >>> kernels.motions(np.random.default_rng(0), 4, size=15).shape
+    (4, 15, 15)
     """
     steps, oversampling = 64, 6
     tremble = rng.uniform(0.1, 1.0, (count, 1))
@@ -126,9 +238,34 @@ def motions(rng: np.random.Generator, count: int, *, size: int = SIZE) -> np.nda
 
 
 def disk(radius: float, *, scale: int = 1, size: int = SIZE) -> np.ndarray:
-    """Defocus: a point becomes an even disk of ``radius`` pixels (the image of a round aperture).
+    """Defocus: a point becomes an even disk, the image of a round aperture.
 
-    Exact along the rows, 64 lines per pixel across them. Raises ``UsrnetError`` for a radius that is not positive.
+    Exact along the rows, 64 lines per pixel across them.
+
+    Parameters
+    ----------
+    radius : float
+        In pixels of the high-resolution image.
+    scale : int
+        The scale factor s that the kernel is placed for: moved by (s−1)/2 up and left.
+    size : int
+        Side of the array, which grows where the disk needs more.
+
+    Returns
+    -------
+    ndarray, size×size
+        Float64, sum 1.
+
+    Raises
+    ------
+    UsrnetError
+        The radius is not positive, or too large.
+
+    Examples
+    --------
+    >>> from usrnet import kernels
+    >>> kernels.disk(30).shape
+    (63, 63)
     """
     if not 0 < radius < math.inf:
         raise UsrnetError(f"a disk needs a positive radius, not {radius:g}")
@@ -143,10 +280,34 @@ def disk(radius: float, *, scale: int = 1, size: int = SIZE) -> np.ndarray:
 
 
 def line(length: float, degrees: float, *, scale: int = 1, size: int = SIZE) -> np.ndarray:
-    """Even motion along a straight line of ``length`` pixels; a tap is the length of it that lies in the pixel.
+    """Even motion along a straight line; a tap is the length of it that lies in the pixel.
 
-    ``degrees`` is its angle to the horizontal, clockwise as seen on the screen. Raises ``UsrnetError`` for a length
-    that is not positive.
+    Parameters
+    ----------
+    length : float
+        Of the line, in pixels of the high-resolution image.
+    degrees : float
+        Its angle to the horizontal, clockwise as seen on the screen.
+    scale : int
+        The scale factor s that the kernel is placed for: moved by (s−1)/2 up and left.
+    size : int
+        Side of the array, which grows where the line needs more.
+
+    Returns
+    -------
+    ndarray, size×size
+        Float64, sum 1.
+
+    Raises
+    ------
+    UsrnetError
+        The length is not positive, or too large.
+
+    Examples
+    --------
+    >>> from usrnet import kernels
+    >>> kernels.line(3, 0, size=5)[2].round(3).tolist()
+    [0.0, 0.333, 0.333, 0.333, 0.0]
     """
     if not (0 < length < math.inf and math.isfinite(degrees)):
         raise UsrnetError(f"a line needs a positive length and an angle, not {length:g} and {degrees:g}")
@@ -164,10 +325,38 @@ def line(length: float, degrees: float, *, scale: int = 1, size: int = SIZE) -> 
 
 
 def moffat(fwhm: float, beta: float, *, scale: int = 1, size: int = SIZE) -> np.ndarray:
-    """A star through turbulent air: ``(1 + r²/a²)^−β`` of full width ``fwhm`` at half maximum.
+    """A star through turbulent air: ``(1 + r²/a²)^−β``.
 
-    ``beta`` is the strength of the wings: 4.765 for Kolmogorov turbulence, 2.5 to 4 in practice (A. F. J. Moffat,
-    Astronomy and Astrophysics 3, 1969). Raises ``UsrnetError`` for ``beta`` ≤ 1, whose wings hold infinite light.
+    Parameters
+    ----------
+    fwhm : float
+        Full width at half maximum, in pixels of the high-resolution image.
+    beta : float
+        Strength of the wings: 4.765 for Kolmogorov turbulence, 2.5 to 4 in practice.
+    scale : int
+        The scale factor s that the kernel is placed for: moved by (s−1)/2 up and left.
+    size : int
+        Side of the array, which grows when more than 0.1 % of the light would lie beyond it.
+
+    Returns
+    -------
+    ndarray, size×size
+        Float64, sum 1.
+
+    Raises
+    ------
+    UsrnetError
+        ``beta`` ≤ 1, whose wings hold infinite light, or a width that is not positive or too large.
+
+    References
+    ----------
+    A. F. J. Moffat, Astronomy and Astrophysics 3, 1969.
+
+    Examples
+    --------
+    >>> from usrnet import kernels
+    >>> kernels.moffat(5, 4.765).shape
+    (31, 31)
     """
     if not (0 < fwhm < math.inf and 1 < beta < math.inf):
         raise UsrnetError(f"a Moffat profile needs FWHM above 0 and BETA above 1, not {fwhm:g} and {beta:g}")
@@ -179,10 +368,34 @@ def moffat(fwhm: float, beta: float, *, scale: int = 1, size: int = SIZE) -> np.
 
 
 def airy(radius: float, *, scale: int = 1, size: int = SIZE) -> np.ndarray:
-    """Diffraction at a round aperture: ``(2 J₁(v) / v)²``, whose first dark ring has the given ``radius``.
+    """Diffraction at a round aperture: ``(2 J₁(v) / v)²``.
 
-    See ``airy_radius``. The rings fall off slowly: the array ends where 1 % of the light lies beyond. Raises
-    ``UsrnetError`` for a radius that is not positive.
+    The rings fall off slowly: the array ends where 1 % of the light lies beyond.
+
+    Parameters
+    ----------
+    radius : float
+        Of the first dark ring, in pixels of the high-resolution image; see :func:`airy_radius`.
+    scale : int
+        The scale factor s that the kernel is placed for: moved by (s−1)/2 up and left.
+    size : int
+        Side of the array, which grows where the rings need more.
+
+    Returns
+    -------
+    ndarray, size×size
+        Float64, sum 1.
+
+    Raises
+    ------
+    UsrnetError
+        The radius is not positive, or too large.
+
+    Examples
+    --------
+    >>> from usrnet import kernels
+    >>> kernels.airy(kernels.airy_radius(0.52, 0.8, 0.11)).shape
+    (121, 121)
     """
     if not 0 < radius < math.inf:
         raise UsrnetError(f"an Airy disk needs a positive radius, not {radius:g}")
@@ -201,9 +414,31 @@ def airy(radius: float, *, scale: int = 1, size: int = SIZE) -> np.ndarray:
 def airy_radius(wavelength: float, aperture: float, pixel: float) -> float:
     """The radius of the first dark ring in pixels, ``0.61 λ / (NA · pixel)`` (Rayleigh's resolution).
 
-    ``wavelength`` and ``pixel`` in the same unit; ``pixel``: the size of a pixel in the specimen (microscope) or on
-    the sensor (lens, telescope). ``aperture``: the numerical aperture; an f-number N has 1/(2N), a telescope's N
-    is its focal length over its diameter. Raises ``UsrnetError`` for what is not positive.
+    Parameters
+    ----------
+    wavelength : float
+        Of the light.
+    aperture : float
+        The numerical aperture. An f-number N has 1/(2N); a telescope's N is its focal length over its diameter.
+    pixel : float
+        The size of a pixel in the unit of ``wavelength``: in the specimen (microscope) or on the sensor (lens,
+        telescope).
+
+    Returns
+    -------
+    float
+        In pixels.
+
+    Raises
+    ------
+    UsrnetError
+        An argument is not positive.
+
+    Examples
+    --------
+    >>> from usrnet import kernels
+    >>> round(kernels.airy_radius(0.52, 0.8, 0.11), 2)
+    3.6
     """
     if not min(wavelength, aperture, pixel) > 0:
         raise UsrnetError(
@@ -235,8 +470,28 @@ def _integrated(profile: Callable[[np.ndarray], np.ndarray], reach: int, offset:
 def bicubic(scale: int) -> np.ndarray:
     """The blur inside MATLAB's antialiased bicubic shrinking by 1/``scale``; it has negative taps.
 
-    That is :func:`cubic` stretched by s and centred on the middle of
-    each s×s patch: with it ``(x ⊗ k)↓s`` equals ``imresize(x, 1/s)`` away from the border.
+    That is Keys' cubic stretched by s and centred on the middle of each s×s patch: with it ``(x ⊗ k)↓s`` equals
+    ``imresize(x, 1/s)`` away from the border.
+
+    Parameters
+    ----------
+    scale : int
+        The scale factor s.
+
+    Returns
+    -------
+    ndarray, kh×kw
+        Float64, sum 1.
+
+    References
+    ----------
+    R. Keys, IEEE TASSP 29(6), 1981, a = −1/2.
+
+    Examples
+    --------
+    >>> from usrnet import kernels
+    >>> kernels.bicubic(2).shape, bool(kernels.bicubic(2).min() < 0)
+    ((9, 9), True)
     """
     offset = (scale - 1) / 2
     reach = math.ceil(2 * scale + offset) - 1

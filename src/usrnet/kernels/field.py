@@ -21,10 +21,21 @@ CORNER_GRID = 7  # cells a side that serve a width that grows towards the corner
 
 @dataclass(frozen=True, eq=False)
 class Field:
-    """``taps``: rows×columns×C×kh×kw with C = 1 or 3, float64, every kernel's sum one.
+    """A blur that varies over the image: kernels on a grid, bilinear in between.
 
-    ``area``: top, bottom, left and right of the part of the picture that this is the field of, as fractions of its
-    sides.
+    Attributes
+    ----------
+    taps : ndarray, rows×columns×C×kh×kw
+        C = 1 or 3, float64, every kernel's sum one.
+    area : tuple of float
+        Top, bottom, left and right of the part of the image that this is the field of, as fractions of its sides.
+
+    Examples
+    --------
+    >>> from usrnet import kernels
+    >>> grid = kernels.field([["gaussian:1", "gaussian:2"]], scale=1)
+    >>> grid.shape, grid.at(0.5, 0.5).shape
+    ((1.0, 2.0), (1, 25, 25))
     """
 
     taps: np.ndarray
@@ -62,10 +73,33 @@ class Field:
 
 
 def field(rows: list[list[np.ndarray | str]], *, scale: int, name: str = "the grid of kernels") -> Field:
-    """The field of a grid of kernels: arrays, or texts, which are parsed together with the scale.
+    """The field of a grid of kernels; smaller ones get margins of nothing.
 
-    Smaller texts get margins of nothing; arrays must all have the same size. Raises ``UsrnetError`` when rows differ
-    in their length or arrays in their size.
+    Parameters
+    ----------
+    rows : list of list of ndarray or str
+        From top to bottom and left to right. Texts are parsed together with the scale; arrays must all have the same
+        size.
+    scale : int
+        The scale factor s.
+    name : str
+        What errors call it.
+
+    Returns
+    -------
+    Field
+        What :func:`usrnet.restore` takes as a kernel.
+
+    Raises
+    ------
+    UsrnetError
+        Rows differ in their length or arrays in their size.
+
+    Examples
+    --------
+    >>> from usrnet import kernels
+    >>> kernels.field([["gaussian:1", "gaussian:2"], ["gaussian:2", "disk:3"]], scale=1).taps.shape
+    (2, 2, 1, 25, 25)
     """
     if not rows or len({len(row) for row in rows}) != 1 or not rows[0]:
         raise UsrnetError(f"{name} must have rows of the same length, not {[len(row) for row in rows]}")
@@ -85,9 +119,34 @@ def field(rows: list[list[np.ndarray | str]], *, scale: int, name: str = "the gr
 def load_field(path: Path | str, *, scale: int = 1) -> Field:
     """A grid of kernels from a ``.json`` file, a folder, or one file with R×C×kh×kw or n×kh×kw numbers.
 
-    ``.json``: ``{"kernels": [["gaussian:1", "gaussian:1.5"], ["a.npy", "b.npy"]]}``: rows from top to bottom of what
-    ``--kernel`` takes, files relative to it. A folder holds one kernel per file, in the order of their names; n of
-    them are a square grid. Raises ``UsrnetError``.
+    Parameters
+    ----------
+    path : pathlib.Path or str
+        ``.json``: ``{"kernels": [["gaussian:1", "gaussian:1.5"], ["a.npy", "b.npy"]]}``: rows from top to bottom of
+        what ``--kernel`` takes, files relative to it. A folder holds one kernel per file, in the order of their
+        names; n of them are a square grid.
+    scale : int
+        The scale factor s that texts are parsed with.
+
+    Returns
+    -------
+    Field
+        What :func:`usrnet.restore` takes as a kernel.
+
+    Raises
+    ------
+    UsrnetError
+        It is not a grid, or a file of it cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from usrnet import kernels
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = Path(folder, "grid.json").write_text('{"kernels": [["gaussian:1", "gaussian:2"]]}')
+    ...     kernels.load_field(f"{folder}/grid.json").shape
+    (1.0, 2.0)
     """
     path = Path(path)
     if path.suffix.lower() == ".json":
@@ -123,10 +182,32 @@ def resolve_field(kernel: object, *, scale: int) -> Field | None:
 
 
 def widening(kernel: np.ndarray, corner: float) -> Field:
-    """A field in which ``kernel`` (C×kh×kw) is ``corner`` times as wide in the corners as in the middle.
+    """A field in which a kernel grows from the middle of the image to its corners.
 
-    The width grows with the square of the distance from the middle, as the lowest aberrations of a lens do. Raises
-    ``UsrnetError`` for a factor outside 0.25 to 4.
+    The width grows with the square of the distance from the middle, as the lowest aberrations of a lens do.
+
+    Parameters
+    ----------
+    kernel : ndarray, C×kh×kw
+        The kernel in the middle, C = 1 or 3.
+    corner : float
+        How many times as wide it is in the corners, 0.25 to 4.
+
+    Returns
+    -------
+    Field
+        What :func:`usrnet.restore` takes as a kernel.
+
+    Raises
+    ------
+    UsrnetError
+        The factor is another.
+
+    Examples
+    --------
+    >>> from usrnet import kernels
+    >>> kernels.widening(kernels.gaussian(1.2)[None], 1.6).shape
+    (7.0, 7.0)
     """
     if not 0.25 <= corner <= 4:
         raise UsrnetError(f"the corners can be 0.25 to 4 times as wide as the middle, not {corner:g}")

@@ -26,11 +26,33 @@ _MANY = 4096  # kernels in a file
 
 
 def load(path: Path | str, *, index: Index = None) -> np.ndarray:
-    """One kernel from a file (see ``SUFFIXES``), normalised, not moved.
+    """One kernel from a file, normalised, not moved.
 
-    ``index`` (from 1) chooses among several; ``"rgb"`` says that the last axis of an array holds one kernel per
-    colour channel. Raises ``UsrnetError`` when the file cannot be read, holds several and none is chosen, or the
-    kernel is not one.
+    Parameters
+    ----------
+    path : pathlib.Path or str
+        A file .png, .npy, .npz, .mat, .txt, .csv, .tif or .fits.
+    index : int or "rgb", optional
+        Which of several, from 1; ``"rgb"`` says that the last axis of an array holds one kernel per colour channel.
+
+    Returns
+    -------
+    ndarray, kh×kw or kh×kw×3
+        Float64, every sum 1.
+
+    Raises
+    ------
+    UsrnetError
+        The file cannot be read, holds several and none is chosen, or the kernel is not one.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from usrnet import kernels
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     kernels.save(f"{folder}/psf.npy", kernels.disk(4))
+    ...     kernels.load(f"{folder}/psf.npy").shape
+    (25, 25)
     """
     return _checked(load_raw(path, index=index), Path(path))
 
@@ -51,7 +73,33 @@ def load_raw(path: Path | str, *, index: Index = None) -> np.ndarray:
 
 
 def load_all(path: Path | str) -> list[np.ndarray]:
-    """All kernels of a file in their order; see ``load``. Stacks in .npy and .mat files are n×kh×kw and kh×kw×n."""
+    """All kernels of a file in their order.
+
+    Parameters
+    ----------
+    path : pathlib.Path or str
+        As for :func:`load`. Stacks are n×kh×kw in .npy and kh×kw×n in .mat files.
+
+    Returns
+    -------
+    list of ndarray
+        Each kh×kw or kh×kw×3, float64, every sum 1.
+
+    Raises
+    ------
+    UsrnetError
+        The file cannot be read, or one is no kernel.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import numpy as np
+    >>> from usrnet import kernels
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.save(f"{folder}/psfs.npy", np.stack([kernels.gaussian(1), kernels.gaussian(2)]))
+    ...     len(kernels.load_all(f"{folder}/psfs.npy"))
+    2
+    """
     arrays, _ = _read(Path(path), None)
     return [_checked(array, Path(path)) for array in arrays]
 
@@ -398,9 +446,26 @@ def _hdf_sparse(node: Any) -> np.ndarray:
 def save(path: Path | str, kernel: np.ndarray) -> None:
     """Write a kernel; the file appears whole or not at all.
 
-    ``.npy``, ``.npz``, ``.mat`` (variable ``kernel``), ``.txt``, ``.csv`` and ``.fits`` keep it exactly, ``.tif`` as
-    float32. ``.png`` has 16 bits, the largest value being white; it cannot hold negative taps or one kernel per
-    channel. Raises ``UsrnetError``.
+    Parameters
+    ----------
+    path : pathlib.Path or str
+        ``.npy``, ``.npz``, ``.mat`` (variable ``kernel``), ``.txt``, ``.csv`` and ``.fits`` keep it exactly, ``.tif``
+        as float32. ``.png`` has 16 bits, the largest value being white; it cannot hold negative taps or one kernel
+        per channel.
+    kernel : ndarray, kh×kw or kh×kw×3
+        A kernel, see :func:`check`.
+
+    Raises
+    ------
+    UsrnetError
+        It is no kernel, the format cannot hold it, or the file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from usrnet import kernels
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     kernels.save(f"{folder}/shake.png", kernels.motion(7))
     """
     path = Path(path)
     kernel = check(kernel)

@@ -28,11 +28,43 @@ SPEC = (
 
 
 def parse(text: str, scale: int = 1, *, align: bool | None = None) -> np.ndarray:
-    """The kernel that a text means, see ``SPEC``; kh×kw, or kh×kw×3 when a file holds one per channel.
+    """The kernel that a text means: ``gaussian:1.6``, ``motion:7``, ``psf.mat:3``.
 
-    Parametric kernels are moved for ``scale``. Kernels from files are looked at, with a note on what is doubtful, and
-    moved when ``align`` is true; when it is false a note says if one would have to be. Raises ``UsrnetError`` when
-    the text means nothing or the file cannot be read.
+    Parametric kernels are placed for the scale. Kernels from files are looked at, with a note on what is doubtful.
+
+    Parameters
+    ----------
+    text : str
+        One of delta, gaussian:WIDTH, gaussian:WIDTH1,WIDTH2,DEGREES, motion:SEED, line:LENGTH,DEGREES, disk:RADIUS,
+        moffat:FWHM,BETA, airy:RADIUS, bicubic, a FILE (.png .npy .npz .mat .txt .csv .tif .fits) or FILE:INDEX.
+        Widths, lengths and radii in pixels of the high-resolution image.
+    scale : int
+        The scale factor s that the kernel is placed for: moved by (s−1)/2 up and left.
+    align : bool, optional
+        Whether a kernel from a file is moved as well. When false a note says if it would have to be; None says
+        nothing.
+
+    Returns
+    -------
+    ndarray, kh×kw or kh×kw×3
+        Float64, sum 1; three when a file holds one per colour channel.
+
+    Raises
+    ------
+    UsrnetError
+        The text means nothing, or the file cannot be read.
+
+    Warns
+    -----
+    UsrnetWarning
+        Something about a kernel from a file is doubtful.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from usrnet import kernels
+    >>> bool(np.array_equal(kernels.parse("gaussian:3,1,30", scale=2), kernels.gaussian(3, 1, 30, scale=2)))
+    True
     """
     name, colon, values = text.partition(":")
     if file := split_index(text):

@@ -17,7 +17,28 @@ _SMALLEST = 7  # sides below this have no border to speak of
 
 
 def findings(kernel: np.ndarray, *, scale: int = 1) -> list[str]:
-    """What is doubtful in a PSF kh×kw or kh×kw×3, each as half a sentence with its number and what mends it."""
+    """What is doubtful in a PSF: a background, an inverted or moved one, an even size.
+
+    Parameters
+    ----------
+    kernel : ndarray, kh×kw or kh×kw×3
+        A PSF with the sum 1.
+    scale : int
+        The scale factor that it may have been placed for.
+
+    Returns
+    -------
+    list of str
+        Each half a sentence with its number and what mends it; empty if there is nothing to say.
+
+    Examples
+    --------
+    >>> from usrnet import kernels
+    >>> kernels.findings(kernels.gaussian(2))
+    []
+    >>> kernels.findings(kernels.shift(kernels.gaussian(2), 3, 0))[0][:40]
+    'the centre of mass lies 3.0 pixels down '
+    """
     flat = kernel if kernel.ndim == 2 else kernel.sum(axis=-1)
     found = []
     height, width = flat.shape
@@ -72,16 +93,57 @@ def unplaced(kernel: np.ndarray, scale: int) -> str | None:
 
 
 def centre_of_mass(kernel: np.ndarray) -> tuple[float, float]:
-    """How far the centre of mass of kh×kw lies below and to the right of the centre pixel ``(kh // 2, kw // 2)``."""
+    """How far the centre of mass lies from the centre pixel ``(kh // 2, kw // 2)``.
+
+    Parameters
+    ----------
+    kernel : ndarray, kh×kw
+        The kernel; its sum need not be 1.
+
+    Returns
+    -------
+    tuple of float
+        Pixels down and to the right.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from usrnet import kernels
+    >>> kernels.centre_of_mass(np.array([[0, 0, 1], [0, 0, 1], [0, 0, 0]]))
+    (-0.5, 1.0)
+    """
     total = kernel.sum()
     rows, columns = (np.arange(side) - side // 2 for side in kernel.shape)
     return float((kernel.sum(axis=1) * rows).sum() / total), float((kernel.sum(axis=0) * columns).sum() / total)
 
 
 def center(kernel: np.ndarray) -> np.ndarray:
-    """The kernel with its centre of mass on its centre pixel and with odd sides; kh×kw or kh×kw×3.
+    """The kernel with its centre of mass on its centre pixel and with odd sides.
 
     Light in the corners (FFT order) is brought to the middle first. The kernels of three channels move together.
+
+    Parameters
+    ----------
+    kernel : ndarray, kh×kw or kh×kw×3
+        A kernel, see :func:`check`.
+
+    Returns
+    -------
+    ndarray, kh×kw or kh×kw×3
+        Float64, every sum 1.
+
+    Raises
+    ------
+    UsrnetError
+        It is no kernel.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from usrnet import kernels
+    >>> psf = np.fft.ifftshift(kernels.gaussian(2))  # as programs write a PSF for the FFT
+    >>> bool(np.allclose(kernels.center(psf), kernels.gaussian(2)))
+    True
     """
     kernel = check(kernel, quiet=True)
     flat = kernel if kernel.ndim == 2 else kernel.sum(axis=-1)
@@ -98,10 +160,35 @@ def center(kernel: np.ndarray) -> np.ndarray:
 
 
 def subtract(kernel: np.ndarray, background: float | None) -> np.ndarray:
-    """The PSF without its background; ``background`` None takes the level and the noise of its border.
+    """The PSF without its background.
 
-    What then is within three standard deviations of the border's noise counts as dark. A PSF that is black on white
-    is turned round. Raises ``UsrnetError`` when nothing is left.
+    A PSF that is black on white is turned round.
+
+    Parameters
+    ----------
+    kernel : ndarray, kh×kw or kh×kw×3
+        What was measured, in linear values of any unit.
+    background : float or None
+        The level to take off, in the unit of ``kernel``; None takes the median of the border, and what then is within
+        three standard deviations of the border's noise counts as dark.
+
+    Returns
+    -------
+    ndarray, kh×kw or kh×kw×3
+        Float64, nothing below zero; not normalised.
+
+    Raises
+    ------
+    UsrnetError
+        Nothing is left.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from usrnet import kernels
+    >>> measured = 100 + 1000 * kernels.gaussian(1.5, size=15)
+    >>> round(float(kernels.subtract(measured, None).sum()))
+    1000
     """
     values = kernel.astype(np.float64)
     planes = values[..., None] if values.ndim == 2 else values

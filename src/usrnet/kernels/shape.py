@@ -13,8 +13,26 @@ LOST_MASS = 1e-3  # the share of its mass that a kernel may lose at the border o
 def extent(kernel: np.ndarray, *, share: float = 1e-4) -> tuple[int, int]:
     """The sides of the smallest centred window that holds all but ``share`` of a kernel's absolute mass.
 
-    ``kernel``: …×kh×kw. A measured PSF often comes with wide margins of nothing, which cost time wherever its side
-    counts.
+    A measured PSF often comes with wide margins of nothing, which cost time wherever its side counts.
+
+    Parameters
+    ----------
+    kernel : ndarray, …×kh×kw
+        One kernel, or several that share the window.
+    share : float
+        How much of the mass may lie outside, 0 to 1.
+
+    Returns
+    -------
+    tuple of int
+        Height and width in pixels.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from usrnet import kernels
+    >>> kernels.extent(np.pad(np.ones((3, 5)), 10))
+    (3, 5)
     """
     mass = np.abs(kernel).reshape(-1, *kernel.shape[-2:]).sum(axis=0)
     return _side(mass.sum(axis=1), share), _side(mass.sum(axis=0), share)
@@ -29,11 +47,33 @@ def _side(profile: np.ndarray, share: float) -> int:
 
 
 def shift(kernel: np.ndarray, dy: float, dx: float) -> np.ndarray:
-    """Move a kernel by ``dy`` pixels down and ``dx`` to the right, by bilinear resampling, and renormalise.
+    """Move a kernel by bilinear resampling, and renormalise it.
 
-    ``kernel``: kh×kw or kh×kw×3. The array keeps its size, unless more than 0.1 % of the kernel would be lost at
-    its border: then it grows on all sides, and the centre stays the centre. To place a centred kernel for the
-    scale s, move it by −(s−1)/2 both ways.
+    The array keeps its size, unless more than 0.1 % of the kernel would be lost at its border: then it grows on all
+    sides, and the centre stays the centre.
+
+    Parameters
+    ----------
+    kernel : ndarray, kh×kw or kh×kw×3
+        The kernel, or one for each colour channel.
+    dy, dx : float
+        Pixels down and to the right.
+
+    Returns
+    -------
+    ndarray, kh×kw or kh×kw×3
+        Float64, every sum 1.
+
+    Raises
+    ------
+    UsrnetError
+        It is no kernel, see :func:`check`.
+
+    Examples
+    --------
+    >>> from usrnet import kernels
+    >>> kernels.shift(kernels.delta(), -0.5, -0.5)[:2, :2].tolist()
+    [[0.25, 0.25], [0.25, 0.25]]
     """
     kernel = check(kernel)
     moved = _translate(kernel, dy, dx)
@@ -51,14 +91,69 @@ def _translate(kernel: np.ndarray, dy: float, dx: float) -> np.ndarray:
 
 
 def align(kernel: np.ndarray, scale: int) -> np.ndarray:
+    """Place a centred kernel for a scale factor: moved by (s−1)/2 up and left, so that the result lies on the input.
+
+    Parameters
+    ----------
+    kernel : ndarray, kh×kw or kh×kw×3
+        A centred kernel.
+    scale : int
+        The scale factor s; 1 gives the kernel back.
+
+    Returns
+    -------
+    ndarray, kh×kw or kh×kw×3
+        As :func:`shift`.
+
+    Raises
+    ------
+    UsrnetError
+        It is no kernel, see :func:`check`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from usrnet import kernels
+    >>> down, right = kernels.centre_of_mass(kernels.align(kernels.disk(3), 4))
+    >>> round(down, 3), round(right, 3)
+    (-1.5, -1.5)
+    """
     return shift(kernel, -(scale - 1) / 2, -(scale - 1) / 2) if scale > 1 else kernel
 
 
 def check(kernel: np.ndarray, *, name: str = "the kernel", quiet: bool = False) -> np.ndarray:
     """The kernel as float64 with every channel's sum 1; a note is given when the sum was more than 1 % off.
 
-    Raises ``UsrnetError`` for what is not kh×kw or kh×kw×3, not real, not finite, or has a sum that is not
-    clearly positive.
+    Parameters
+    ----------
+    kernel : ndarray, kh×kw, kh×kw×1 or kh×kw×3
+        Real numbers of any type.
+    name : str
+        What errors and notes call it.
+    quiet : bool
+        No note: for values that are grey levels or counts.
+
+    Returns
+    -------
+    ndarray, kh×kw or kh×kw×3
+        A copy.
+
+    Raises
+    ------
+    UsrnetError
+        It has another shape, is not real, not finite, or has a sum that is not clearly positive.
+
+    Warns
+    -----
+    UsrnetWarning
+        The sum was more than 1 % off.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from usrnet import kernels
+    >>> kernels.check(np.array([[1, 2, 1]]), quiet=True).tolist()
+    [[0.25, 0.5, 0.25]]
     """
     if kernel.ndim == 3 and kernel.shape[-1] == 1:
         kernel = kernel[..., 0]

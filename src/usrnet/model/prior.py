@@ -6,7 +6,20 @@ from torch.nn import functional as F
 
 
 class ResBlock(nn.Module):
-    """``x + conv(relu(conv(x)))`` with 3×3 convolutions and no bias."""
+    """``x + conv(relu(conv(x)))`` with 3×3 convolutions and no bias.
+
+    Parameters
+    ----------
+    channels : int
+        Of input and output.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from usrnet.model.prior import ResBlock
+    >>> ResBlock(8)(torch.zeros(1, 8, 5, 5)).shape
+    torch.Size([1, 8, 5, 5])
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -17,13 +30,30 @@ class ResBlock(nn.Module):
 
 
 class ResUNet(nn.Module):
-    """The learned prior: a U-Net of residual blocks on three 2× levels (arXiv 2003.10428, section 4.2).
+    """The learned prior: a U-Net of residual blocks on three 2× levels.
 
-    The noise level enters as a fourth, constant channel. ``channels`` are the widths of the four resolutions,
-    ``blocks`` the residual blocks on each. Module names are those of the published weight files.
+    The noise level enters as a fourth, constant channel. Module names are those of the published weight files.
 
-    With ``carry`` the widest features of one iteration reach the next: a 3×3 convolution of them is added to what
-    the head gives. The published network has no such thing, and with weights of zero there it is the published one.
+    Parameters
+    ----------
+    channels : tuple of int
+        Widths of the four resolutions.
+    blocks : int
+        Residual blocks on each.
+    carry : bool
+        Whether the widest features of one iteration reach the next: a 3×3 convolution of them is added to what the
+        head gives. The published network has no such thing, and with weights of zero there it is the published one.
+
+    References
+    ----------
+    Zhang, Van Gool, Timofte, arXiv 2003.10428, section 4.2.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from usrnet.model import ResUNet
+    >>> ResUNet((8, 8, 16, 16), 1)(torch.rand(1, 3, 13, 21), torch.full((1, 1, 1, 1), 0.1)).shape
+    torch.Size([1, 3, 13, 21])
     """
 
     def __init__(self, channels: tuple[int, int, int, int], blocks: int, *, carry: bool = False) -> None:
@@ -41,7 +71,27 @@ class ResUNet(nn.Module):
         self.m_carry = _conv3(c1, c1) if carry else None
 
     def forward(self, z: Tensor, beta: Tensor) -> Tensor:
-        """``z``: N×3×H×W of any size; ``beta``: N×1×1×1 or a map N×1×H×W, on the scale of ``z`` → N×3×H×W."""
+        """Denoise a batch of images.
+
+        Parameters
+        ----------
+        z : Tensor, N×3×H×W
+            Images of any size.
+        beta : Tensor, N×1×1×1 or N×1×H×W
+            Noise level to remove, on the scale of ``z``.
+
+        Returns
+        -------
+        Tensor, N×3×H×W
+            Not clipped.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from usrnet.model import ResUNet
+        >>> ResUNet((8, 8, 8, 8), 1)(torch.rand(2, 3, 8, 8), torch.rand(2, 1, 8, 8)).shape
+        torch.Size([2, 3, 8, 8])
+        """
         return self.remember(z, beta, None)[0]
 
     def remember(self, z: Tensor, beta: Tensor, carried: Tensor | None) -> tuple[Tensor, Tensor | None]:
@@ -69,8 +119,25 @@ class ResUNet(nn.Module):
 class TotalVariation(nn.Module):
     """The classical prior ``P(z, β) = argmin_x ½‖x − z‖² + β² TV(x)`` with no weights.
 
-    TV is the isotropic total variation, coupled over the channels, of a picture in [0,1]. Solved by fast
-    gradient projection on the dual (Beck & Teboulle, IEEE TIP 18(11), 2009, with the step 1/8).
+    TV is the isotropic total variation, coupled over the channels, of an image in [0,1]. Solved by fast gradient
+    projection on the dual, with the step 1/8.
+
+    Parameters
+    ----------
+    iterations : int
+        Of the solver.
+
+    References
+    ----------
+    Beck and Teboulle, IEEE TIP 18(11), 2009.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from usrnet.model import TotalVariation
+    >>> noisy = torch.rand(1, 3, 16, 16)
+    >>> bool(TotalVariation()(noisy, torch.full((1, 1, 1, 1), 0.5)).std() < noisy.std())
+    True
     """
 
     def __init__(self, iterations: int = 20) -> None:
@@ -78,7 +145,28 @@ class TotalVariation(nn.Module):
         self.iterations = iterations
 
     def forward(self, z: Tensor, beta: Tensor) -> Tensor:
-        """``z``: N×C×H×W, ``beta``: N×1×1×1 (its square is the weight of TV). Returns N×C×H×W."""
+        """Smooth a batch of images.
+
+        Parameters
+        ----------
+        z : Tensor, N×C×H×W
+            Images in [0,1].
+        beta : Tensor, N×1×1×1
+            Its square is the weight of TV.
+
+        Returns
+        -------
+        Tensor, N×C×H×W
+            The minimiser, nearly.
+
+        Examples
+        --------
+        >>> import torch
+        >>> from usrnet.model import TotalVariation
+        >>> flat = torch.full((1, 1, 4, 4), 0.5)
+        >>> bool(torch.equal(TotalVariation()(flat, torch.ones(1, 1, 1, 1)), flat))
+        True
+        """
         weight = beta.square().clamp_min(torch.finfo(z.dtype).tiny)
         scaled = z / weight
         dual = momentum = z.new_zeros(2, *z.shape)

@@ -22,9 +22,22 @@ from usrnet.weights.pretrained import Pretrained
 class Unfolding(nn.Module):
     """The unfolded iterations with any prior ``P(z, β)`` and any schedule ``H(σ, s)``.
 
-    ``prior``: called with N×C×H×W and N×1×1×1, returns N×C×H×W. One that carries features from iteration to
-    iteration has a method ``remember`` that also takes and returns them.
-    ``hyper``: called with σ (N×1×1×1) and s, returns α and β, each K×N×1×1×1.
+    Parameters
+    ----------
+    prior : torch.nn.Module
+        Called with N×C×H×W and β, N×1×1×1, returns N×C×H×W. One that carries features from iteration to iteration has
+        a method ``remember`` that also takes and returns them.
+    hyper : torch.nn.Module
+        Called with σ, N×1×1×1, and s; returns α and β, each K×N×1×1×1.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import usrnet
+    >>> from usrnet.model import HalfQuadraticSchedule, TotalVariation
+    >>> model = usrnet.Unfolding(TotalVariation(), HalfQuadraticSchedule(8, mu=(0.1, 1000.0), weight=5.0))
+    >>> model(torch.rand(1, 3, 8, 8), torch.ones(1, 1, 1, 1), 2, 0.01).shape
+    torch.Size([1, 3, 16, 16])
     """
 
     def __init__(self, prior: nn.Module, hyper: nn.Module) -> None:
@@ -33,12 +46,36 @@ class Unfolding(nn.Module):
         self.h = hyper
 
     def forward(self, y: Tensor, kernel: Tensor, scale: int, sigma: Tensor | Sequence[float] | float) -> Tensor:
-        """Restore a batch of pictures.
+        """Restore a batch of images, which wrap around.
 
-        ``y``: N×3×h×w in [0,1]; ``kernel``: N×1×kh×kw or N×3×kh×kw (N = 1 serves the batch), also N×kh×kw or
-        kh×kw; ``sigma``: the noise's standard deviation in [0,1], N×1×1×1, N numbers or one, or N×1×h×w where it
-        differs from pixel to pixel. Returns N×3×sh×sw, not clipped. Raises ``UsrnetError`` when the kernel is larger
-        than the enlarged picture.
+        Parameters
+        ----------
+        y : Tensor, N×3×h×w
+            Low-resolution images in [0,1].
+        kernel : Tensor, N×1×kh×kw, N×3×kh×kw, N×kh×kw or kh×kw
+            Kernels that sum to one, on the grid of the result; N = 1 serves the batch.
+        scale : int
+            The scale factor s.
+        sigma : Tensor, N×1×1×1 or N×1×h×w, sequence of N floats, or float
+            Standard deviation of the noise in [0,1]; a map where it differs from pixel to pixel.
+
+        Returns
+        -------
+        Tensor, N×3×sh×sw
+            Not clipped.
+
+        Raises
+        ------
+        UsrnetError
+            The kernel is larger than the enlarged image, or shapes do not fit.
+
+        Examples
+        --------
+        >>> import torch
+        >>> import usrnet
+        >>> model = usrnet.load("tv")
+        >>> model(torch.rand(2, 3, 8, 8), torch.full((3, 3), 1 / 9), 3, [0.01, 0.02]).shape
+        torch.Size([2, 3, 24, 24])
         """
         x = y
         for _, restored in self.iterate(y, kernel, scale, sigma):
@@ -48,7 +85,40 @@ class Unfolding(nn.Module):
     def iterate(
         self, y: Tensor, kernel: Tensor, scale: int, sigma: Tensor | Sequence[float] | float
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield ``(z_k, x_k)`` for k = 1..K; arguments as for ``forward``."""
+        """What happens inside: data step and prior step, one after the other.
+
+        Parameters
+        ----------
+        y : Tensor, N×3×h×w
+            As for :meth:`forward`.
+        kernel : Tensor, N×1×kh×kw, N×3×kh×kw, N×kh×kw or kh×kw
+            As for :meth:`forward`.
+        scale : int
+            The scale factor s.
+        sigma : Tensor, N×1×1×1 or N×1×h×w, sequence of N floats, or float
+            As for :meth:`forward`.
+
+        Yields
+        ------
+        tuple of Tensor
+            ``(z_k, x_k)`` for k = 1..K, each N×3×sh×sw.
+
+        Raises
+        ------
+        UsrnetError
+            As :meth:`forward`.
+
+        Examples
+        --------
+        >>> import torch
+        >>> import usrnet
+        >>> model = usrnet.load("default")
+        >>> y = torch.rand(1, 3, 8, 8)
+        >>> with torch.inference_mode():
+        ...     steps = list(model.iterate(y, torch.ones(1, 1, 1, 1), 2, 0.01))
+        >>> len(steps), steps[-1][1].shape
+        (6, torch.Size([1, 3, 16, 16]))
+        """
         kernel, sigma = _batched(y, kernel, sigma)
         _check_shapes(y, kernel, scale, sigma)
         # α spans six decades and the data step divides by it: never in reduced precision.
@@ -75,9 +145,28 @@ class Unfolding(nn.Module):
 
 @dataclass(frozen=True)
 class Config:
-    """The sizes of a USRNet: iterations K, widths of the prior, residual blocks per level, hidden units of H.
+    """The sizes of a USRNet.
 
-    ``carry``: whether features go from one iteration to the next, which the published network does not have.
+    Attributes
+    ----------
+    n_iter : int
+        Iterations K.
+    channels : tuple of int
+        Widths of the prior on its four resolutions.
+    blocks : int
+        Residual blocks on each.
+    hidden : int
+        Units of the hyper-parameter module H.
+    carry : bool
+        Whether features go from one iteration to the next, which the published network does not have.
+
+    Examples
+    --------
+    >>> import usrnet
+    >>> from usrnet.model import Config
+    >>> small = usrnet.USRNet(Config(n_iter=4, channels=(8, 8, 16, 16), blocks=1, hidden=16))
+    >>> sum(weights.numel() for weights in small.parameters())
+    22976
     """
 
     n_iter: int
@@ -94,7 +183,21 @@ CONFIGS = {"usrnet": FULL, "usrgan": FULL, "usrnet-tiny": TINY, "usrgan-tiny": T
 
 
 class USRNet(Unfolding, Pretrained):
-    """The network: ``Unfolding`` with a ``ResUNet`` and a ``HyPaNet`` of the sizes in ``config``."""
+    """The network: ``Unfolding`` with a ``ResUNet`` and a ``HyPaNet``, with random weights.
+
+    :func:`usrnet.load` gives one with learned weights.
+
+    Parameters
+    ----------
+    config : Config
+        The sizes; those of the tiny model by default.
+
+    Examples
+    --------
+    >>> import usrnet
+    >>> sum(weights.numel() for weights in usrnet.USRNet().parameters())
+    590332
+    """
 
     def __init__(self, config: Config = TINY) -> None:
         prior = ResUNet(config.channels, config.blocks, carry=config.carry)
@@ -103,7 +206,24 @@ class USRNet(Unfolding, Pretrained):
 
 
 def total_variation(n_iter: int = 24) -> Unfolding:
-    """The model-based baseline ``tv``: total variation with the analytic schedule, no weights."""
+    """The model-based baseline ``tv``: total variation with the analytic schedule, no weights.
+
+    Parameters
+    ----------
+    n_iter : int
+        Iterations K.
+
+    Returns
+    -------
+    Unfolding
+        As ``usrnet.load("tv")``.
+
+    Examples
+    --------
+    >>> from usrnet.model import total_variation
+    >>> len(list(total_variation(12).parameters()))
+    0
+    """
     return Unfolding(TotalVariation(), HalfQuadraticSchedule(n_iter, mu=(0.1, 1000.0), weight=5.0))
 
 

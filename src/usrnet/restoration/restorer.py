@@ -74,27 +74,68 @@ def restore(
     white: pictures.White = None,
     progress: Progress | None = None,
 ) -> AnyImage:
-    """Deblur and enlarge a picture.
+    """Deblur and enlarge an image.
 
-    ``image``: a PIL image or an array H×W, H×W×1, H×W×3 or H×W×4 of whole numbers or floats; the answer is of the
-    same kind, sH×sW. ``white``: the value that is full scale (4095 for 12-bit counts in 16 bits), ``"auto"`` for the
-    range of the data, None for what the type means (floats: 1); noise levels count in 1/255 of it.
-    ``model``: a model or a name or file for ``load``. ``kernel``: kh×kw (or kh×kw×3, one
-    per channel) or a text such as ``"gaussian:1.6"``, which is parsed together with the scale; an array is taken
-    as it is; a :class:`~usrnet.kernels.Field` is a blur that varies over the picture. ``noise_level``: the noise's
-    standard deviation on the 0–255 scale, a map H×W of it, or ``"poisson:GAIN,READ"``. Kernel and noise level may be
-    ``"auto"``: found in the picture, see :func:`usrnet.estimate`. ``light``: ``"linear"`` restores light,
-    ``"stored"`` the values as they are; ``"auto"`` is linear for a PIL image of a camera, if a kernel is given.
-    ``saturation``: the value from which a pixel is clipped, on the 0–255 scale, ``"auto"`` (white) or ``"off"``;
-    bright sources behind clipped pixels are restored apart. ``tile``: ``"auto"`` bounds the memory, ``"off"``
-    restores at once, a number is the side of a tile in pixels of ``image``. ``precision``: ``"fp32"``, ``"bf16"`` or
-    ``"fp16"`` (the inner layers of the prior in 16 bits), or ``"auto"``: bf16 where the hardware has it natively,
-    else fp16 on a GPU and fp32 on a CPU. ``device``: ``"auto"``, ``"cpu"`` or ``"cuda"``; a model that is given stays
-    where it is when ``"auto"``. ``strength``: 100 is the result, 0 the plain enlargement, in between both are mixed.
-    ``ensemble``: the mean over the eight flips and turns, for eight times the time. For more than one picture make a
-    :class:`Restorer`.
+    For more than one image make a :class:`Restorer`, which loads the model once.
 
-    Raises ``UsrnetError`` for arguments that make no sense.
+    Parameters
+    ----------
+    image : PIL.Image.Image or ndarray, H×W, H×W×1, H×W×3 or H×W×4
+        Whole numbers or floats.
+    model : torch.nn.Module or str
+        A model, or a name or file for :func:`usrnet.load`.
+    scale : int
+        1 to 4; 1 deblurs.
+    kernel : ndarray, kh×kw or kh×kw×3, str or Field, optional
+        An array is taken as it is, with one kernel per channel if there are three. A text such as ``"gaussian:1.6"``
+        is parsed together with the scale, ``"auto"`` is found in the image (:func:`usrnet.estimate`), a
+        :class:`Field` varies over the image. None: a Gaussian that suits clean photos (width 0.4, 0.7, 1.5, 2.0 at ×1
+        to ×4).
+    noise_level : float, ndarray of H×W, Poisson or str
+        Standard deviation of the noise on the 0–255 scale (2 if not given), a map of it, ``"poisson:GAIN,READ"``, or
+        ``"auto"``.
+    light : {"auto", "linear", "stored"}
+        ``"linear"`` restores light, ``"stored"`` the values as they are; ``"auto"`` is linear for a PIL image of a
+        camera, if a kernel is given.
+    saturation : float or {"auto", "off"}
+        The value from which a pixel is clipped, on the 0–255 scale; ``"auto"`` is white. Bright sources behind
+        clipped pixels are restored apart.
+    tile : int or {"auto", "off"}
+        ``"auto"`` bounds the memory, ``"off"`` restores at once, a number is the side of a tile in pixels of
+        ``image``.
+    precision : {"auto", "fp32", "bf16", "fp16"}
+        Of the inner layers of the prior. ``"auto"``: bf16 where the hardware has it natively, else fp16 on a GPU and
+        fp32 on a CPU.
+    device : {"auto", "cpu", "cuda"}
+        A model that is given stays where it is when ``"auto"``.
+    strength : float
+        100 is the result, 0 the plain enlargement, in between both are mixed.
+    ensemble : bool
+        The mean over the eight flips and turns, for eight times the time.
+    white : float or "auto", optional
+        The value that is full scale (4095 for 12-bit counts in 16 bits), ``"auto"`` for the range of the data, None
+        for what the type means (floats: 1). Noise levels count in 1/255 of it.
+    progress : callable, optional
+        Called with the number of tiles done and the number of all.
+
+    Returns
+    -------
+    PIL.Image.Image or ndarray, sH×sW
+        Of the kind and type of ``image``.
+
+    Raises
+    ------
+    UsrnetError
+        Arguments that make no sense, or (:class:`PictureError`) memory that does not suffice.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import usrnet
+    >>> image = np.random.default_rng(0).integers(0, 255, (24, 32, 3), np.uint8)
+    >>> out = usrnet.restore(image, scale=2, kernel="gaussian:1.2", noise_level=5)
+    >>> out.shape, out.dtype.name
+    ((48, 64, 3), 'uint8')
     """
     restorer = Restorer(model, tile=tile, precision=precision, device=device, strength=strength, ensemble=ensemble)
     return restorer(
@@ -120,11 +161,42 @@ class Rows(Protocol):
 
 
 class Restorer:
-    """A model that is loaded and made ready once, for any number of pictures; arguments as :func:`restore`.
+    """A model that is loaded and made ready once, for any number of images.
 
-    ``boundary``: ``"extrapolate"``; ``"liu-jia"``, as in the published code; or ``"circular"``: the pictures wrap
-    around, as in the paper's experiments, and are not extended. A model that is given is copied: it is not changed,
-    and later changes of it are not seen. Several threads may call one restorer.
+    A model that is given is copied: it is not changed, and later changes of it are not seen. Several threads may call
+    one restorer.
+
+    Parameters
+    ----------
+    model : torch.nn.Module or str
+        A model, or a name or file for :func:`usrnet.load`.
+    device : {"auto", "cpu", "cuda"}
+        As for :func:`restore`.
+    precision : {"auto", "fp32", "bf16", "fp16"}
+        As for :func:`restore`.
+    tile : int or {"auto", "off"}
+        As for :func:`restore`.
+    boundary : {"extrapolate", "liu-jia", "circular"}
+        What lies beyond the border: what follows from the blur; a smooth continuation, as in the published code; or
+        the image again, as in the paper's experiments, for images that do wrap around.
+    strength : float
+        0 to 100, as for :func:`restore`.
+    ensemble : bool
+        As for :func:`restore`.
+
+    Raises
+    ------
+    UsrnetError
+        There is no such model, or an argument makes no sense.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import usrnet
+    >>> restorer = usrnet.Restorer("default")
+    >>> pictures = np.zeros((2, 20, 20, 3), np.uint8)
+    >>> [restorer(picture, scale=3, kernel="motion:7", noise_level=2).shape for picture in pictures]
+    [(60, 60, 3), (60, 60, 3)]
     """
 
     def __init__(
@@ -167,7 +239,45 @@ class Restorer:
         white: pictures.White = None,
         progress: Progress | None = None,
     ) -> AnyImage:
-        """Restore one picture; ``image`` and what is known of it as for :func:`restore`."""
+        """Restore one image.
+
+        Parameters
+        ----------
+        image : PIL.Image.Image or ndarray, H×W, H×W×1, H×W×3 or H×W×4
+            Whole numbers or floats.
+        scale : int
+            1 to 4; 1 deblurs.
+        kernel : ndarray, kh×kw or kh×kw×3, str or Field, optional
+            As for :func:`restore`.
+        noise_level : float, ndarray of H×W, Poisson or str
+            As for :func:`restore`, on the 0–255 scale.
+        light : {"auto", "linear", "stored"}
+            As for :func:`restore`.
+        saturation : float or {"auto", "off"}
+            As for :func:`restore`, on the 0–255 scale.
+        white : float or "auto", optional
+            As for :func:`restore`.
+        progress : callable, optional
+            Called with the number of tiles done and the number of all.
+
+        Returns
+        -------
+        PIL.Image.Image or ndarray, sH×sW
+            Of the kind and type of ``image``.
+
+        Raises
+        ------
+        UsrnetError
+            Arguments that make no sense, or (:class:`PictureError`) memory that does not suffice.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import usrnet
+        >>> restorer = usrnet.Restorer("tv")
+        >>> restorer(np.zeros((16, 16), np.uint16), scale=2, kernel="gaussian:1", noise_level=3).dtype.name
+        'uint16'
+        """
         known = ask(scale=scale, kernel=kernel, noise_level=noise_level, light=light, saturation=saturation)
         given = pictures.from_any(image, white=white)
         observation, _ = settle(known, given.plain(), given.metadata, jpeg_of(image))

@@ -279,12 +279,38 @@ def save(
     metadata: Mapping[str, str] | None = None,
     overwrite: bool = False,
 ) -> Path:
-    """Write the weights of a USRNet, under the published names, as the suffix says.
+    """Write the weights of a USRNet, under the published names; the file appears whole or not at all.
 
-    ``.safetensors`` keeps ``metadata`` (text → text); ``.pth``, ``.pt`` and ``.ckpt`` are what the
-    published code reads and keep none, which is warned of. The file appears whole or not at all. Raises
-    :class:`UsrnetError` for a model without weights, another suffix, a folder that is missing, or an
-    existing file unless ``overwrite``.
+    Parameters
+    ----------
+    model : torch.nn.Module
+        A ``USRNet``.
+    path : str or os.PathLike
+        ``.safetensors``, which keeps the metadata, or ``.pth``, ``.pt``, ``.ckpt``, which the published code reads,
+        and which keep none: a note says so.
+    metadata : Mapping of str to str, optional
+        What is to be known of the weights.
+    overwrite : bool
+        Whether an existing file is replaced.
+
+    Returns
+    -------
+    pathlib.Path
+        Where the file lies.
+
+    Raises
+    ------
+    UsrnetError
+        The model has no weights, the suffix is another, the folder is missing, or the file exists.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import usrnet
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = usrnet.weights.save(usrnet.load("default"), f"{folder}/mine.safetensors", metadata={"from": "me"})
+    ...     usrnet.weights.describe(path).metadata["from"]
+    'me'
     """
     if not isinstance(model, USRNet):
         raise UsrnetError(f"only a USRNet has weights to save, not a {type(model).__name__}")
@@ -295,7 +321,34 @@ def save(
 def convert(source: str | os.PathLike[str], target: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
     """Write the weights of one file in the format of another suffix; every tensor stays equal bit by bit.
 
-    Wrappers and prefixes such as ``module.`` are dropped. Raises as :func:`read` and :func:`save`.
+    Wrappers and prefixes such as ``module.`` are dropped.
+
+    Parameters
+    ----------
+    source, target : str or os.PathLike
+        The files.
+    overwrite : bool
+        Whether an existing file is replaced.
+
+    Returns
+    -------
+    pathlib.Path
+        ``target``.
+
+    Raises
+    ------
+    UsrnetError
+        As :func:`usrnet.load` and :func:`save`.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> import usrnet
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     usrnet.weights.save(usrnet.load("default"), f"{folder}/mine.pth").name
+    ...     usrnet.weights.convert(f"{folder}/mine.pth", f"{folder}/mine.safetensors").name
+    'mine.pth'
+    'mine.safetensors'
     """
     target = Path(target)
     _check_target(target, overwrite=overwrite)

@@ -17,10 +17,32 @@ from usrnet.weights import download, files, registry
 class Info:
     """What is known of a model.
 
-    ``where`` is "packaged", "built in", "cached", "not downloaded", "file" or "memory"; ``config`` is None
-    for a model that is no USRNet; ``parameters`` counts the learned numbers; ``sha256`` is that of the file
-    at ``path`` or, before a download, the published one; ``published`` names the official model whose file
-    has this hash; ``licence`` and ``source`` are None for files that are not known.
+    Attributes
+    ----------
+    name : str
+        How it was asked for.
+    where : str
+        "packaged", "built in", "cached", "not downloaded", "file" or "memory".
+    parameters : int
+        How many numbers are learned.
+    path : pathlib.Path or None
+        Where its file lies, if there is one.
+    config : Config or None
+        Its sizes; None for a model that is no USRNet.
+    sha256 : str or None
+        Of the file at ``path`` or, before a download, the published one.
+    published : str or None
+        The official model whose file has this hash.
+    licence, source : str or None
+        None for files that are not known.
+    metadata : Mapping of str to str
+        What the file says.
+
+    Examples
+    --------
+    >>> import usrnet
+    >>> usrnet.weights.describe("default").where
+    'packaged'
     """
 
     name: str
@@ -51,17 +73,38 @@ class Info:
 
 
 def load(source: str | os.PathLike[str]) -> Unfolding:
-    """The model called ``source``, or with the weights that lie there: float32, CPU, evaluation mode.
+    """The model called so, or with the weights that lie there: float32, CPU, evaluation mode.
 
-    ``source`` is a name (``default``, ``tv``, ``usrnet``, ``usrgan``, ``usrnet-tiny``, ``usrgan-tiny``), a model of
-    the Hugging Face Hub (``hf:OWNER/NAME`` or ``hf:OWNER/NAME@REVISION``, needs ``usrnet[hub]``), a file
-    (``.safetensors``, or ``.pth``, ``.pt``, ``.ckpt`` with nothing but weights in it) or a folder with one such file.
     A known name is taken as a name; write ``./tv`` for a file called so. The architecture is read from the tensor
-    shapes. Official weights that the cache lacks are downloaded and checked.
+    shapes. Official weights that the cache lacks are downloaded and checked. No file that is opened can run code.
 
-    The model maps ``(lr, kernel, scale, sigma)``, N×3×h×w, N×{1,3}×kh×kw, int, N×1×1×1 with σ in [0, 1], to
-    N×3×sh×sw. Raises :class:`UsrnetError`, one sentence, if there is no such model, or the file is damaged,
-    unsafe or of another network.
+    Parameters
+    ----------
+    source : str or os.PathLike
+        A name (``default``, ``tv``, ``usrnet``, ``usrgan``, ``usrnet-tiny``, ``usrgan-tiny``), a model of the Hugging
+        Face Hub (``hf:OWNER/NAME`` or ``hf:OWNER/NAME@REVISION``, needs ``usrnet[hub]``), a file (``.safetensors``,
+        or ``.pth``, ``.pt``, ``.ckpt`` with nothing but weights in it) or a folder with one such file.
+
+    Returns
+    -------
+    Unfolding
+        It maps ``(lr, kernel, scale, sigma)``, N×3×h×w, N×{1,3}×kh×kw, int, N×1×1×1 with σ in [0,1], to N×3×sh×sw.
+
+    Raises
+    ------
+    UsrnetError
+        There is no such model, or the file is damaged, unsafe or of another network.
+
+    Examples
+    --------
+    >>> import torch
+    >>> import usrnet
+    >>> model = usrnet.load("default")
+    >>> lr, kernel = torch.rand(1, 3, 16, 24), torch.full((1, 1, 3, 3), 1 / 9)
+    >>> with torch.inference_mode():
+    ...     out = model(lr, kernel, 2, 2.55 / 255)
+    >>> out.shape
+    torch.Size([1, 3, 32, 48])
     """
     path = _weights_of(source)
     return total_variation().eval() if path is None else files.build(files.read(path))
@@ -70,7 +113,26 @@ def load(source: str | os.PathLike[str]) -> Unfolding:
 def describe(source: str | os.PathLike[str] | nn.Module) -> Info:
     """What is known of a model, by name, by file or in memory; nothing is downloaded for it.
 
-    Raises :class:`UsrnetError` as :func:`load`.
+    Parameters
+    ----------
+    source : str, os.PathLike or torch.nn.Module
+        As for :func:`load`, or a model.
+
+    Returns
+    -------
+    Info
+        Its sizes, where it lies, its licence and its source.
+
+    Raises
+    ------
+    UsrnetError
+        As :func:`load`.
+
+    Examples
+    --------
+    >>> import usrnet
+    >>> usrnet.weights.describe("usrnet").parameters
+    17016016
     """
     if isinstance(source, nn.Module):
         config = getattr(source, "config", None)
