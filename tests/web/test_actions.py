@@ -47,7 +47,7 @@ def test_commands_from_faithful_to_crisp():
         f"{restore} --model crisp.safetensors"
     )
     assert said(crisp=0.7, model="tv") == f"{restore} --model tv"
-    with pytest.raises(UsrnetError, match="crisp = 1.5 is not between"):
+    with pytest.raises(UsrnetError, match=r"crisp = 1\.5 is not between"):
         Settings(crisp=1.5).weights()
 
 

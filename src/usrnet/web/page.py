@@ -72,8 +72,9 @@ def build(folder: Path, models: list[str]) -> Blocks:
         crisp = float(rest[0] or 0) if rest and offered.get(model) == "default" else 0.0
         if model not in offered:
             raise UsrnetError(f"model {model!r} is not offered here: choose one of {', '.join(offered)}")
+        chosen = int(number) if number else None
         return Settings(int(scale), float(width), float(noise_level), blur, float(ratio), float(degrees),
-                        int(seed or 0), kernel_file, offered[model], int(number) if number else None, crisp)  # fmt: skip
+                        int(seed or 0), kernel_file, offered[model], chosen, crisp)  # fmt: skip
 
     # Gradio names the arguments of the HTTP interface after those of these functions, so all are written out.
 
