@@ -6,12 +6,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+import torch
 
+import usrnet
 from usrnet import io, kernels
 from usrnet.errors import UsrnetError
 from usrnet.web import actions, limits
 from usrnet.web.actions import BICUBIC, FILE, SHAKE, Screen, Settings
 from usrnet.web.jobs import Stopped
+from usrnet.weights import registry
 
 
 def test_kernel_texts_are_those_of_the_command_line():
@@ -30,6 +33,38 @@ def test_kernel_texts_are_those_of_the_command_line():
 def test_command_is_quoted():
     command = Settings(scale=3, width=1, noise_level=2.5, model="tv").command("it's mine.jpg")
     assert command == """usrnet restore 'it'"'"'s mine.jpg' --scale 3 --kernel gaussian:1 --noise 2.5 --model tv"""
+
+
+def test_commands_from_faithful_to_crisp():
+    def said(**options):
+        return Settings(scale=4, width=1, **options).command("a.png")
+
+    restore = "usrnet restore a.png --scale 4 --kernel gaussian:1 --noise 2"
+    assert said(crisp=0) == restore
+    assert said(crisp=1) == f"{restore} --model default-gan"
+    assert said(crisp=0.7) == (
+        "usrnet models blend default default-gan --t 0.7 -o crisp.safetensors --overwrite && "
+        f"{restore} --model crisp.safetensors"
+    )
+    assert said(crisp=0.7, model="tv") == f"{restore} --model tv"
+    with pytest.raises(UsrnetError, match=r"crisp = 1\.5 is not between"):
+        Settings(crisp=1.5).weights()
+
+
+def test_the_crisp_slider_blends_the_weights(tmp_path, photo, monkeypatch):
+    model = usrnet.load("default")
+    with torch.no_grad():
+        model.get_parameter("p.m_tail.weight").mul_(0.9)
+    monkeypatch.setattr(registry, "GAN_FILE", usrnet.weights.save(model, tmp_path / "other.safetensors"))
+    path = tmp_path / "p.png"
+    io.write(path, io.Picture(photo[:48, :48]))
+    monkeypatch.setattr(actions, "restorer_of", actions.make_restorer)  # nothing that other tests kept
+
+    def mean(crisp):
+        return actions.preview(str(path), Settings(crisp=crisp), 50, 50)[1].mean()
+
+    faithful, between, crisp = (mean(value) for value in (0, 0.5, 1))
+    assert faithful > between > crisp
 
 
 def test_frame_stays_inside():

@@ -414,7 +414,7 @@ def _fixed_set(greys: Greys, config: EstimatorConfig) -> Batch:
 
 
 @torch.no_grad()
-def _report(network: BlurNet, test: Batch) -> str:
+def _report(network: nn.Module, test: Batch) -> str:
     """Errors on pictures that were not trained on."""
     mean, log_variance, logits = network(test.inputs, test.picture, len(test.target))
     error = mean - test.target

@@ -18,9 +18,11 @@ from usrnet.restoration import Observation, Restorer, observe, restore_file
 from usrnet.restoration.jobs import Recipe, plan_jobs
 from usrnet.web import limits
 from usrnet.web.jobs import Stopped
+from usrnet.weights import blend
 
 PREVIEW = 128  # side of the previewed part, in pixels of the input
 WIDTHS = 0.2, 6.0  # of the slider
+CRISP = "default-gan"
 GAUSSIAN, SHAKE, BICUBIC, FILE = BLURS = (
     "soft (Gaussian)",
     "camera shake",
@@ -33,7 +35,8 @@ GAUSSIAN, SHAKE, BICUBIC, FILE = BLURS = (
 class Settings:
     """The controls: ``width`` and ``ratio`` (second to first width), ``degrees`` of a Gaussian, or another blur.
 
-    ``kernel_number`` (from 1) is that of the kernel in a file that holds several, None in others.
+    ``kernel_number`` (from 1) is that of the kernel in a file that holds several, None in others. ``crisp`` goes from
+    the weights of ``default`` (0) to those of ``default-gan`` (1); other models have no such pair.
     """
 
     scale: int = 2
@@ -46,6 +49,15 @@ class Settings:
     kernel_file: str | None = None
     model: str = "default"
     kernel_number: int | None = None
+    crisp: float = 0.0
+
+    def weights(self) -> str:
+        """What :func:`restorer_of` takes: a model's name or file, or how crisp. Raises ``UsrnetError``."""
+        if not 0 <= self.crisp <= 1:
+            raise UsrnetError(f"crisp = {self.crisp:g} is not between 0 (faithful) and 1 (crisp)")
+        if self.model != "default" or not self.crisp:
+            return self.model
+        return CRISP if self.crisp == 1 else f"{CRISP} {self.crisp:g}"
 
     def kernel(self) -> str:
         """The text that the command line would take for the blur. Raises ``UsrnetError``."""
@@ -75,8 +87,12 @@ class Settings:
         """The command line that does the same to ``picture``; files are named without our folders."""
         words = ["usrnet", "restore", picture, "--scale", str(self.scale), "--kernel", self.kernel_text()]
         words += ["--noise", f"{self.noise_level:g}"]
-        if self.model != "default":
-            words += ["--model", Path(self.model).name]
+        model = self.weights()
+        if model.startswith(f"{CRISP} "):
+            blend = f"usrnet models blend default {CRISP} --t {self.crisp:g} -o crisp.safetensors --overwrite"
+            return f"{blend} && {shlex.join([*words, '--model', 'crisp.safetensors'])}"
+        if model != "default":
+            words += ["--model", Path(model).name]
         return shlex.join(words)
 
     def observation(self) -> Observation:
@@ -100,10 +116,16 @@ def once(size: int) -> Callable[[Callable[[str], Any]], Callable[[str], Any]]:
     return decorate
 
 
+def make_restorer(model: str) -> Restorer:
+    """A model, ready; ``default-gan 0.7`` is 0.7 of the way from ``default`` to it."""
+    name, _, t = model.partition(" ")
+    return Restorer(blend("default", CRISP, t=float(t)) if name == CRISP and t else model)
+
+
 @once(4)
 def restorer_of(model: str) -> Restorer:
-    """A model that stays in memory, ready."""
-    return Restorer(model)
+    """The same, which stays in memory."""
+    return make_restorer(model)
 
 
 @once(8)
@@ -197,7 +219,7 @@ def preview(path: str, settings: Settings, x: float, y: float) -> tuple[np.ndarr
     observation = settings.observation().stored_as(
         camera=picture.camera, icc_profile=picture.icc_profile, gamma=picture.gamma
     )
-    after = restorer_of(settings.model).crop(pixels, observation, top=top, left=left, height=height, width=width)
+    after = restorer_of(settings.weights()).crop(pixels, observation, top=top, left=left, height=height, width=width)
     return to_8bit(io.enlarge_nearest(before, settings.scale)), to_8bit(after)
 
 
@@ -287,7 +309,7 @@ def restore_all(
     ``stop`` is set, ``UsrnetError`` for what cannot be restored.
     """
     mark_as_used(Path(path))
-    recipe = Recipe.of_settings(settings.scale, settings.kernel(), settings.noise_level, settings.model)
+    recipe = Recipe.of_settings(settings.scale, settings.kernel(), settings.noise_level, settings.weights())
     (job,) = plan_jobs([(Path(path), Path(path).parent)], folder, recipe)
     assert isinstance(job.target, Path)
     observation = settings.observation()
@@ -301,7 +323,7 @@ def restore_all(
         progress(done, total)
 
     restore_file(
-        restorer_of(settings.model), job.source, job.target, observation,
+        restorer_of(settings.weights()), job.source, job.target, observation,
         provenance=job.recipe.text(), max_pixels=limits.MAX_PIXELS, watch=after.watch, progress=step,
     )  # fmt: skip
     bands = (pixels[top : top + 64] for top in range(0, len(pixels), 64))

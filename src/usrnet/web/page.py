@@ -19,6 +19,7 @@ from usrnet.web import actions, limits
 from usrnet.web.actions import BLURS, FILE, GAUSSIAN, SHAKE, Settings
 from usrnet.web.guard import Blocks, told
 from usrnet.web.jobs import Jobs, Stopped
+from usrnet.weights.registry import packaged_file
 
 TITLE = "usrnet: sharper, larger, cleaner"
 
@@ -63,25 +64,28 @@ def build(folder: Path, models: list[str]) -> Blocks:
     jobs = Jobs()
     start = Settings()
     offered = {Path(model).name: model for model in models}
+    has_crisp = "default" in models and packaged_file(actions.CRISP) is not None
     shown_to_people = told(folder)
 
     def settings_of(*controls: Any) -> Settings:
-        scale, width, noise_level, blur, ratio, degrees, seed, kernel_file, model, number = controls
+        scale, width, noise_level, blur, ratio, degrees, seed, kernel_file, model, number, *rest = controls
+        crisp = float(rest[0] or 0) if rest and offered.get(model) == "default" else 0.0
         if model not in offered:
             raise UsrnetError(f"model {model!r} is not offered here: choose one of {', '.join(offered)}")
+        chosen = int(number) if number else None
         return Settings(int(scale), float(width), float(noise_level), blur, float(ratio), float(degrees),
-                        int(seed or 0), kernel_file, offered[model], int(number) if number else None)  # fmt: skip
+                        int(seed or 0), kernel_file, offered[model], chosen, crisp)  # fmt: skip
 
     # Gradio names the arguments of the HTTP interface after those of these functions, so all are written out.
 
     @shown_to_people
     def describe(
         picture: str | None, scale, width, noise_level, blur, ratio, degrees, seed, kernel_file, model,
-        kernel_number=0,
+        kernel_number=0, crisp=0.0,
     ):  # fmt: skip
         """The kernel as a picture, and the command line that does the same."""
         settings = settings_of(
-            scale, width, noise_level, blur, ratio, degrees, seed, kernel_file, model, kernel_number
+            scale, width, noise_level, blur, ratio, degrees, seed, kernel_file, model, kernel_number, crisp
         )
         if settings.blur == FILE and not settings.kernel_file:
             return np.zeros((160, 160), np.uint8), "upload the kernel file under Advanced"
@@ -90,13 +94,13 @@ def build(folder: Path, models: list[str]) -> Blocks:
     @shown_to_people
     def preview(
         picture: str | None, x, y, scale, width, noise_level, blur, ratio, degrees, seed, kernel_file, model,
-        kernel_number=0,
+        kernel_number=0, crisp=0.0,
     ):  # fmt: skip
         """The picture with the frame at x, y (in %), and the framed part before and after."""
         if not picture:
             return None, None
         settings = settings_of(
-            scale, width, noise_level, blur, ratio, degrees, seed, kernel_file, model, kernel_number
+            scale, width, noise_level, blur, ratio, degrees, seed, kernel_file, model, kernel_number, crisp
         )
         framed = actions.overview(picture, x, y)
         if settings.blur == FILE and not settings.kernel_file:
@@ -128,13 +132,13 @@ def build(folder: Path, models: list[str]) -> Blocks:
     @shown_to_people
     def restore_all(
         picture: str | None, scale, width, noise_level, blur, ratio, degrees, seed, kernel_file, model,
-        request: gr.Request, kernel_number=0, progress=gr.Progress(),  # noqa: B008
+        request: gr.Request, kernel_number=0, crisp=0.0, progress=gr.Progress(),  # noqa: B008
     ):  # fmt: skip
         """The whole picture: before and after for the screen, and the file in the depth of the input."""
         if not picture:
             raise UsrnetError("choose a picture first")
         settings = settings_of(
-            scale, width, noise_level, blur, ratio, degrees, seed, kernel_file, model, kernel_number
+            scale, width, noise_level, blur, ratio, degrees, seed, kernel_file, model, kernel_number, crisp
         )
 
         def waiting(before: int) -> None:
@@ -185,6 +189,10 @@ def build(folder: Path, models: list[str]) -> Blocks:
                     )  # fmt: skip
                 found_button = gr.Button("Find blur and noise", elem_id="find", size="sm")
                 said = gr.Markdown(elem_id="found")
+                crisp = gr.Slider(
+                    0, 1, 0, step=0.05, label="Faithful … crisp", elem_id="crisp", visible=has_crisp,
+                    info="To the right it looks sharper and invents more (model default)",
+                )  # fmt: skip
                 with gr.Accordion("Advanced", open=False, elem_id="advanced"):
                     blur = gr.Dropdown(list(BLURS), value=GAUSSIAN, label="Blur", elem_id="blur")
                     ratio = gr.Slider(0.1, 1, 1, step=0.05, label="Second width / width")
@@ -230,6 +238,10 @@ def build(folder: Path, models: list[str]) -> Blocks:
                 )  # fmt: skip
 
         controls = [scale, width, noise, blur, ratio, degrees, seed, kernel_file, model, number]
+        if has_crisp:
+            controls.append(crisp)
+            model.change(lambda name: gr.update(interactive=offered.get(name) == "default"), model, crisp,
+                         show_progress="hidden", api_visibility="private")  # fmt: skip
         changes = [upload.change, *(one.change for one in controls)]
         gr.on([page.load, *changes], describe, [upload, *controls], [kernel, command],
               trigger_mode="always_last", show_progress="hidden", api_name="describe")  # fmt: skip
