@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -12,6 +12,7 @@ from usrnet.degradation import SCALES
 from usrnet.errors import UsrnetError
 from usrnet.model import CONFIGS
 from usrnet.model import Config as Sizes
+from usrnet.train.perceptual import NETWORKS
 
 RECIPES = Path(__file__).with_name("recipes")
 
@@ -138,12 +139,17 @@ class Kernels(Section):
 
 
 class Objective(Section):
-    """The weights of the terms that are minimised, see ``objective.py``; ``l1`` alone where none is given."""
+    """The weights of the terms that are minimised, see ``objective.py``; ``l1`` alone where none is given.
+
+    ``perceptual`` compares features, see the section of that name; ``adversarial`` listens to a ``discriminator``.
+    """
 
     l1: Weight | None = None
     l2: Weight | None = None
     charbonnier: Weight | None = None
     rmse: Weight | None = None
+    perceptual: Weight | None = None
+    adversarial: Weight | None = None
 
     @model_validator(mode="after")
     def _something(self) -> "Objective":
@@ -155,6 +161,30 @@ class Objective(Section):
         """The terms that count, by name."""
         given = {name: weight for name, weight in self if weight is not None}
         return {name: weight for name, weight in given.items() if weight} if given else {"l1": 1.0}
+
+
+class Perceptual(Section):
+    """The features of ``objective.perceptual``: the ``network``, its weights if not in their usual place (``file``),
+    and how much each of its layers counts (``layers``; those of ``perceptual.py`` where none is given).
+    """
+
+    network: Literal["vgg19", "efficientnet-lite0"] = "vgg19"
+    file: str | None = None
+    layers: dict[str, Weight] = {}
+
+    @model_validator(mode="after")
+    def _known(self) -> "Perceptual":
+        names = NETWORKS[self.network].trunk.names
+        for name in self.layers:
+            if name not in names:
+                raise ValueError(f"layers.{name} is no layer of {self.network}: choose from {', '.join(names)}")
+        if self.layers and not any(self.layers.values()):
+            raise ValueError("layers are all 0: nothing would be compared")
+        return self
+
+    def weights(self) -> dict[str, float]:
+        """The layers that count, by name."""
+        return {name: weight for name, weight in (self.layers or NETWORKS[self.network].layers).items() if weight}
 
 
 class Optimiser(Section):
@@ -174,7 +204,17 @@ class Optimiser(Section):
     ema: Annotated[float, Field(ge=0, lt=1)] = 0.999
 
 
-class Schedule(Section):
+class DiscriminatorOptimiser(Section):
+    """As ``optimiser``; its weights are not averaged."""
+
+    name: Literal["adam", "adamw"] = "adam"
+    lr: Above = 1e-4
+    betas: tuple[Share, Share] = (0.9, 0.999)
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    clip: Above | None = None
+
+
+class Rates(Section):
     """The learning rate over the steps, from ``optimiser.lr`` and never below ``lr_min``.
 
     ``halving``: halved every ``halve_every`` steps, or at the steps ``halve_at`` if they are given. ``cosine``: half
@@ -183,12 +223,35 @@ class Schedule(Section):
     """
 
     kind: Literal["halving", "cosine", "trapezoid"] = "halving"
-    steps: Positive = 300_000
     warmup: Annotated[int, Field(ge=0)] = 0
     halve_every: Positive = 40_000
     halve_at: list[Positive] = []
     lr_min: Annotated[float, Field(ge=0)] = 0.0
     decay: Share = 0.2
+
+
+class Schedule(Rates):
+    """The learning rate over the ``steps`` of the run."""
+
+    steps: Positive = 300_000
+
+
+class Discriminator(Section):
+    """The opponent of ``objective.adversarial``, see ``adversarial.py`` and ``discriminator.py``.
+
+    It learns from step ``start`` on, and for the first ``alone`` steps of these the restoring network does not hear
+    of it. ``r1``: the weight of the penalty on its slope at photos. Its ``schedule`` is that of the run where none is
+    given.
+    """
+
+    architecture: Literal["vgg", "unet"] = "vgg"
+    channels: Positive = 64
+    loss: Literal["plain", "lsgan", "hinge"] = "plain"
+    r1: Weight = 0.0
+    start: Annotated[int, Field(ge=0)] = 0
+    alone: Annotated[int, Field(ge=0)] = 0
+    optimiser: DiscriminatorOptimiser = DiscriminatorOptimiser()
+    schedule: Rates | None = None
 
 
 class Validation(Section):
@@ -230,6 +293,8 @@ class TrainConfig(Section):
     degradation: Degradations = Degradations()
     kernels: Kernels = Kernels()
     objective: Objective = Objective()
+    perceptual: Perceptual = Perceptual()
+    discriminator: Discriminator = Discriminator()
     optimiser: Optimiser = Optimiser()
     schedule: Schedule = Schedule()
     validation: Validation = Validation()
@@ -250,9 +315,27 @@ class TrainConfig(Section):
                 )
         if self.schedule.lr_min > self.optimiser.lr:
             raise ValueError(f"schedule.lr_min = {self.schedule.lr_min} is above optimiser.lr = {self.optimiser.lr}")
+        rates = self.discriminator.schedule
+        if rates is not None and rates.lr_min > self.discriminator.optimiser.lr:
+            raise ValueError(
+                f"discriminator.schedule.lr_min = {rates.lr_min} is above discriminator.optimiser.lr = "
+                f"{self.discriminator.optimiser.lr}"
+            )
+        if "adversarial" in self.objective.terms():
+            divisor = {"vgg": 32, "unet": 8}[self.discriminator.architecture]
+            if self.data.patch % divisor:
+                raise ValueError(
+                    f"data.patch = {self.data.patch} is not divisible by {divisor}, as discriminator.architecture = "
+                    f"{self.discriminator.architecture!r} needs it"
+                )
         if self.data.batch % (self.data.micro or self.data.batch):
             raise ValueError(f"data.batch = {self.data.batch} is not a multiple of data.micro = {self.data.micro}")
         return self
+
+    def discriminator_schedule(self) -> Schedule:
+        """The learning rate of the discriminator over the steps of the run."""
+        own = self.discriminator.schedule
+        return self.schedule if own is None else Schedule(**own.model_dump(), steps=self.schedule.steps)
 
 
 def recipes() -> list[str]:
@@ -310,7 +393,8 @@ def _explain(problem: Any) -> str:
     if problem["type"] == "extra_forbidden":
         section: Any = TrainConfig
         for part in problem["loc"][:-1]:
-            section = section.model_fields[part].annotation
+            annotation = section.model_fields[part].annotation
+            section = next((choice for choice in get_args(annotation) if hasattr(choice, "model_fields")), annotation)
         return f"{where} is not a key: allowed are {', '.join(section.model_fields)}"
     if where == "data.folders" and problem["type"] in ("missing", "too_short"):
         return """data.folders is missing: name the folders of your photos, as in --set data.folders='["photos"]'"""

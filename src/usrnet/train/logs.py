@@ -2,6 +2,7 @@
 
 import csv
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
 
@@ -13,10 +14,14 @@ FIELDS: tuple[str, ...] = ("step", "loss", "lr", "gradient_norm", "samples_per_s
 
 
 class Logs:
-    """Open for the time of a run, on the first process; the others pass ``active=False`` and say nothing."""
+    """Open for the time of a run, on the first process; the others pass ``active=False`` and say nothing.
 
-    def __init__(self, folder: Path, *, step: int, steps: int, active: bool) -> None:
+    ``details``: the numbers that this run writes beside those of every run.
+    """
+
+    def __init__(self, folder: Path, *, step: int, steps: int, active: bool, details: Sequence[str] = ()) -> None:
         self.active = active
+        self._fields = (*FIELDS, *details, "features") if details else FIELDS
         if not active:
             return
         from torch.utils.tensorboard.writer import SummaryWriter
@@ -51,7 +56,7 @@ class Logs:
         for name, value in values.items():
             self._board.add_scalar(name, value, step)
         with self.path.open("a", newline="") as file:
-            csv.DictWriter(file, FIELDS).writerow(
+            csv.DictWriter(file, self._fields).writerow(
                 {"step": step, **{key: f"{value:.7g}" for key, value in values.items()}}
             )
         if "psnr" in values:
@@ -81,7 +86,7 @@ class Logs:
     def _rewrite(self) -> None:
         part = self.path.with_suffix(".part")
         with part.open("w", newline="") as file:
-            writer = csv.DictWriter(file, FIELDS)
+            writer = csv.DictWriter(file, self._fields)
             writer.writeheader()
             writer.writerows(self._rows)
         os.replace(part, self.path)  # noqa: PTH105

@@ -5,13 +5,14 @@ import math
 import os
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
@@ -22,12 +23,14 @@ from usrnet.device import choose_precision, multiplies_bf16
 from usrnet.errors import UsrnetError
 from usrnet.model import USRNet
 from usrnet.train import checkpoint
+from usrnet.train.adversarial import Adversary
 from usrnet.train.config import Optimiser, Run, Schedule, TrainConfig
 from usrnet.train.config import validate as validate_config
 from usrnet.train.initialise import start_as_identity, start_orthogonal, with_carry
 from usrnet.train.logs import Logs
-from usrnet.train.objective import weighted_sum
+from usrnet.train.objective import TERMS, rolled, weighted_sum
 from usrnet.train.optimisers import make_optimiser
+from usrnet.train.perceptual import PerceptualLoss, load_trunk
 from usrnet.train.photos import list_photos, open_photos
 from usrnet.train.synthesis import Synthesis
 from usrnet.train.validation import all_finite, make_cases, photos_of, save_pictures, validate
@@ -47,6 +50,10 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     fabric = launch(config.run)
     reduced = uses_bf16(config.run, fabric.device)
     terms = config.objective.terms()
+    with fabric.rank_zero_first():  # the first process may download
+        perceptual = perceptual_loss(config, fabric.device)
+    adversary = Adversary(config, fabric.device) if "adversarial" in terms else None
+    model = initial_model(config)
     folder = Path(config.run.output)
     state = open_run(folder, config, resume=resume, create=fabric.is_global_zero)
     fabric.barrier()
@@ -57,13 +64,14 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     cases = make_cases(config.validation, held_out) if fabric.is_global_zero else []
     size, parts = share_of(config, fabric)
 
-    model = initial_model(config)
     average = deepcopy(model).requires_grad_(requires_grad=False).to(fabric.device)
     step, best = 0, -math.inf
     if state is not None:
         model.load_state_dict(state["model"])
         average.load_state_dict(state["average"])
         step, best = state["step"], state["best"]
+        if adversary is not None:
+            adversary.load(state["adversary"])
     model = model.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     optimiser = make_optimiser(model, config.optimiser)
     if config.run.compile:
@@ -73,16 +81,20 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
         optimiser.load_state_dict(state["optimiser"])  # only now: it goes where the weights are
 
     def save() -> None:
-        if not (fabric.is_global_zero and all_finite(model)):
+        if not (fabric.is_global_zero and all_finite(model) and (adversary is None or all_finite(adversary.network))):
             return
         content = {"model": model.state_dict(), "average": average.state_dict(), "step": step, "best": best,
                    "optimiser": optimiser.state_dict(), "config": config.model_dump(mode="json")}  # fmt: skip
+        if adversary is not None:
+            content["adversary"] = adversary.state()
         checkpoint.save(folder / "checkpoints", content, keep=config.run.keep)
         export(average, folder / "last.safetensors", config, step)
 
     batches = synthesis.batches(range(step, config.schedule.steps), parts, size)
-    logs = Logs(folder, step=step, steps=config.schedule.steps, active=fabric.is_global_zero)
+    names = details(terms)
+    logs = Logs(folder, step=step, steps=config.schedule.steps, active=fabric.is_global_zero, details=names)
     losses: list[Tensor] = []
+    parted: list[Tensor] = []  # what ``names`` names, of every step
     waiting, begin = 0.0, time.perf_counter()
     with logs, stop_requests() as stop_requested:
         logs.say(f"{fabric.world_size} × {fabric.device.type}, {len(listing.files)} photos, from step {step}")
@@ -91,7 +103,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
             for group in optimiser.param_groups:
                 group["lr"] = rate * group.get("lr_factor", 1.0)
 
-            total = torch.zeros((), device=fabric.device)
+            total, detail = torch.zeros((), device=fabric.device), torch.zeros(len(names), device=fabric.device)
             for part in parts:
                 asked = time.perf_counter()
                 batch = next(batches)
@@ -99,46 +111,83 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
                 with fabric.no_backward_sync(network, enabled=part != parts[-1]):
                     with torch.autocast(fabric.device.type, torch.bfloat16, enabled=reduced):
                         restored = network(batch.y, batch.kernel, batch.scale, batch.sigma)
-                    loss = weighted_sum(terms, restored, batch.sharp) / len(parts)
+                    values = {name: TERMS[name](restored, batch.sharp) for name in terms if name in TERMS}
+                    if perceptual is not None or adversary is not None:
+                        offsets = np.random.default_rng((config.run.seed, step, part, 2)).integers(0, 32, 2).tolist()
+                        moved, sharp = rolled(restored, offsets), rolled(batch.sharp, offsets)
+                        with torch.autocast(fabric.device.type, torch.bfloat16, enabled=reduced):
+                            if perceptual is not None:
+                                values["perceptual"] = perceptual(moved, sharp)
+                            if adversary is not None and adversary.is_felt(step):
+                                values["adversarial"] = adversary.judge(moved, sharp)
+                            if adversary is not None and adversary.learns(step):
+                                detail[-3:] += adversary.learn(moved, sharp, share=1 / len(parts))
+                    loss = weighted_sum(terms, values) / len(parts)
                     fabric.backward(loss)
                 total += loss.detach()
+                if names:
+                    for place, name in enumerate(terms):
+                        detail[place] += values[name].detach() / len(parts) if name in values else 0.0
             norm = clip_gradients(model, config.optimiser)
             optimiser.step()
             optimiser.zero_grad()
+            if adversary is not None and adversary.learns(step):
+                rival = config.discriminator.optimiser.lr
+                adversary.step(fabric, learning_rate(config.discriminator_schedule(), step, rival))
             step += 1
             update_average(average, model, config.optimiser.ema, step)
             losses.append(total)
+            parted.append(detail)
 
             last = step == config.schedule.steps
             stopping = anywhere(stop_requested(), fabric)
             if step % config.run.log_every == 0 or last or stopping:
                 mean = float(fabric.all_reduce(torch.stack(losses).mean(), reduce_op="mean"))  # pyright: ignore[reportArgumentType]
-                if not math.isfinite(mean):
+                means = (
+                    fabric.all_reduce(torch.stack(parted).mean(dim=0), reduce_op="mean") if names else torch.zeros(0)
+                )
+                described = dict(zip(names, means.tolist(), strict=True))  # pyright: ignore[reportAttributeAccessIssue]
+                if not all(math.isfinite(value) for value in (mean, *described.values())):
                     raise UsrnetError(non_finite(folder, step))
                 seconds = time.perf_counter() - begin
                 rate_of_samples = len(losses) * config.data.batch / seconds
                 logs.write(step, loss=mean, lr=rate, gradient_norm=float(norm),
-                           samples_per_second=rate_of_samples, waiting=waiting / seconds)  # fmt: skip
-                losses, waiting, begin = [], 0.0, time.perf_counter()
+                           samples_per_second=rate_of_samples, waiting=waiting / seconds, **described)  # fmt: skip
+                losses, parted, waiting, begin = [], [], 0.0, time.perf_counter()
             if step % config.validation.every == 0 or last:
                 if fabric.is_global_zero and all_finite(average):
-                    psnr, pictures = validate(average, cases)
-                    logs.write(step, psnr=psnr)
+                    scores, pictures = validate(average, cases, perceptual)
+                    logs.write(step, **scores)
                     logs.pictures(step, pictures)
                     save_pictures(pictures, folder / "samples")
-                    if psnr > best:
-                        best = psnr
-                        export(average, folder / "best.safetensors", config, step, psnr)
+                    score = -scores["features"] if perceptual is not None else scores["psnr"]
+                    if score > best:
+                        best = score
+                        export(average, folder / "best.safetensors", config, step, scores["psnr"])
                 fabric.barrier()
                 begin = time.perf_counter()
             if step % config.run.checkpoint_every == 0 or last or stopping:
-                if losses and not torch.stack(losses).isfinite().all():
+                if losses and not (torch.stack(losses).isfinite().all() and torch.stack(parted).isfinite().all()):
                     raise UsrnetError(non_finite(folder, step))
                 save()
             if stopping and not last:
                 logs.say(f"stopped at step {step}, saved; --resume goes on from there")
                 break
     return folder
+
+
+def perceptual_loss(config: TrainConfig, device: torch.device) -> PerceptualLoss | None:
+    """The comparison of features, where the objective has it; ``UsrnetError`` where its network cannot be had."""
+    if "perceptual" not in config.objective.terms():
+        return None
+    layers = config.perceptual.weights()
+    return PerceptualLoss(load_trunk(config.perceptual.network, layers, config.perceptual.file), layers).to(device)
+
+
+def details(terms: Mapping[str, float]) -> list[str]:
+    """What is logged beside the loss: every term, where there are several, and what the discriminator says."""
+    rival = ["discriminator", "score_sharp", "score_restored"] if "adversarial" in terms else []
+    return [*terms, *rival] if len(terms) > 1 or rival else []
 
 
 def launch(run: Run) -> Fabric:

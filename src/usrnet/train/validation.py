@@ -11,6 +11,7 @@ from usrnet import io, kernels, metrics
 from usrnet.degradation import degrade
 from usrnet.restoration import Restorer
 from usrnet.train.config import Validation
+from usrnet.train.perceptual import PerceptualLoss
 from usrnet.train.photos import Listing
 
 
@@ -51,20 +52,34 @@ def _middle(photo: np.ndarray, side: int) -> np.ndarray:
     return photo[top : top + side, left : left + side]
 
 
-def validate(model: nn.Module, cases: list[Case], samples: int = 4) -> tuple[float, dict[str, np.ndarray]]:
-    """The mean PSNR over RGB, and the first ``samples`` pictures as small | restored | truth."""
-    scores, pictures = [], {}
+def validate(
+    model: nn.Module, cases: list[Case], perceptual: PerceptualLoss | None = None, samples: int = 4
+) -> tuple[dict[str, float], dict[str, np.ndarray]]:
+    """The means of ``psnr`` over RGB and, with ``perceptual``, of that distance of ``features``, and the first
+    ``samples`` pictures as small | restored | truth.
+    """
+    scores, distances, pictures = [], [], {}
     was_training = model.training
     model.eval()
     restorer = Restorer(model)
     for index, case in enumerate(cases):
         restored = restorer(case.small, scale=case.scale, kernel=case.kernel, noise_level=case.noise_level)
         scores.append(metrics.psnr(restored, case.truth, border=case.scale**2))
+        if perceptual is not None:
+            distances.append(_distance(perceptual, restored, case.truth))
         if index % max(1, len(cases) // samples) == 0:
             nearest = io.enlarge_nearest(case.small, case.scale)
             pictures[case.name] = np.concatenate([nearest, restored, case.truth], axis=1)
     model.train(was_training)
-    return float(np.mean(scores)), pictures
+    means = {"psnr": float(np.mean(scores))}
+    return means | ({"features": float(np.mean(distances))} if perceptual is not None else {}), pictures
+
+
+@torch.inference_mode()
+def _distance(perceptual: PerceptualLoss, restored: np.ndarray, truth: np.ndarray) -> float:
+    device = next(perceptual.parameters()).device
+    pair = (torch.from_numpy(x).permute(2, 0, 1)[None].to(device) / 255 for x in (restored, truth))
+    return float(perceptual(*pair))
 
 
 def photos_of(options: Validation, training: Listing) -> tuple[Listing, Listing]:
