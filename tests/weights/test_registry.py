@@ -12,7 +12,8 @@ from usrnet.weights import registry
 
 
 def test_names_are_those_of_the_contract() -> None:
-    assert registry.names() == ("default", "tv", "usrnet", "usrgan", "usrnet-tiny", "usrgan-tiny")
+    crisp = ("default-gan",) if registry.GAN_FILE.is_file() else ()
+    assert registry.names() == ("default", *crisp, "tv", "usrnet", "usrgan", "usrnet-tiny", "usrgan-tiny")
     assert tuple(registry.known_models()) == registry.names()
 
 
@@ -37,6 +38,19 @@ def test_default_is_described_from_the_header_of_the_packaged_file(
     monkeypatch.setattr(registry, "DEFAULT_FILE", file)
     assert registry.default_model().parameters == 11
     assert "small, 600k" in registry.default_model().summary
+
+
+def test_crisp_weights_are_known_where_their_file_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "default-gan.safetensors"
+    monkeypatch.setattr(registry, "GAN_FILE", file)
+    assert registry.packaged_file("default-gan") is None
+    with pytest.raises(UsrnetError, match="there is no model or file 'default-gan'"):
+        registry.find("default-gan")
+    header = json.dumps({"a": {"dtype": "F16", "shape": [2, 3], "data_offsets": [0, 12]}}).encode()
+    file.write_bytes(len(header).to_bytes(8, "little") + header + bytes(12))
+    assert registry.packaged_file("default-gan") == file
+    assert registry.find("default-gan").parameters == 6
+    assert "default-gan" in registry.names()
 
 
 def test_unknown_name_lists_the_known_ones_and_the_closest() -> None:

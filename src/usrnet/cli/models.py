@@ -9,7 +9,7 @@ import typer
 
 from usrnet.errors import UsrnetError
 
-app = typer.Typer(no_args_is_help=True, help="List, inspect, download and convert weights.")
+app = typer.Typer(no_args_is_help=True, help="List, inspect, download, convert and blend weights.")
 
 if TYPE_CHECKING:
     from usrnet.weights import Info
@@ -102,6 +102,27 @@ def convert(
     print(convert(source, target, overwrite=overwrite))
 
 
+@app.command()
+def blend(
+    first: Annotated[str, typer.Argument(metavar="A", help="A name or a weight file: what --t 0 is.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="One of the same sizes: what --t 1 is.")],
+    output: Annotated[Path, typer.Option("-o", "--output", metavar="C", help="The file to write.")],
+    t: Annotated[float, typer.Option("--t", help="From 0, A, to 1, B.")] = 0.5,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace C if it exists.")] = False,
+) -> None:
+    """Weights between those of two models, one of which was trained on from the other.
+
+    For example from faithful to crisp: usrnet models blend usrnet-tiny usrgan-tiny --t 0.7 -o between.safetensors
+    """
+    if output.exists() and not overwrite:
+        raise UsrnetError(f"{output} exists already: choose another name or add --overwrite")
+    from usrnet.weights import blend, save
+
+    text = f"{1 - t:g} × {first} + {t:g} × {second}"
+    metadata = {"description": text} if output.suffix.lower() == ".safetensors" else {}  # the others keep none
+    print(save(blend(first, second, t=t), output, metadata=metadata, overwrite=overwrite))
+
+
 def _verified(found: "Info") -> str | None:
     if found.path is None:
         return None
@@ -117,9 +138,7 @@ def _rows() -> list[dict[str, Any]]:
 
     rows = []
     for model in registry.known_models().values():
-        path = cached_path(model) if model.file else None
-        if model.name == "default" and registry.DEFAULT_FILE.is_file():
-            path = registry.DEFAULT_FILE
+        path = cached_path(model) if model.file else registry.packaged_file(model.name)
         rows.append(
             {
                 "name": model.name,

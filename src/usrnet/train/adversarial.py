@@ -4,10 +4,10 @@
     discriminator: (f(C(x), 1) + f(C(x̂), 0)) / 2 + R1 · mean ‖∂D(x)/∂x‖² / 2
     restoring:     (f(C(x̂), 1) + f(C(x), 0)) / 2
 
-(Jolicoeur-Martineau, ICLR 2019). f is the cross-entropy (``plain``), the squared distance to 1 and −1
-(``lsgan``) or what is missing to a margin of 1, ``max(0, 1 ∓ C)`` (``hinge``). R1 (Mescheder et
-al., ICML 2018) keeps D from becoming steep. The means go over one part of a batch (``data.micro``) wherever it is computed,
-so that the number of processes changes nothing.
+(Jolicoeur-Martineau, ICLR 2019). f is the cross-entropy (``plain``), the squared distance to 1 and −1 (``lsgan``)
+or what is missing to a margin of 1, ``max(0, 1 ∓ C)`` (``hinge``). R1 (Mescheder et al., ICML 2018) keeps D from
+becoming steep. The means go over one part of a batch (``data.micro``) wherever it is computed, so that the number of
+processes changes nothing.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,29 +21,18 @@ from torch.nn import functional as F
 from usrnet.train.config import TrainConfig
 from usrnet.train.discriminator import make_discriminator, turn
 
-
-def plain(score: Tensor, real: bool) -> Tensor:
-    """Cross-entropy of the score with what it should say."""
-    return F.softplus(-score if real else score).mean()
-
-
-def lsgan(score: Tensor, real: bool) -> Tensor:
-    """Squared distance to ±1."""
-    return (score - (1 if real else -1)).square().mean()
-
-
-def hinge(score: Tensor, real: bool) -> Tensor:
-    """What is missing to a margin of 1."""
-    return F.relu(1 - score if real else 1 + score).mean()
-
-
-LOSSES: Mapping[str, Callable[[Tensor, bool], Tensor]] = {"plain": plain, "lsgan": lsgan, "hinge": hinge}
+# f(C, 1); f(C, 0) is the same of −C.
+LOSSES: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "plain": lambda score: F.softplus(-score).mean(),
+    "lsgan": lambda score: (score - 1).square().mean(),
+    "hinge": lambda score: F.relu(1 - score).mean(),
+}
 
 
 def relativistic(loss: str, higher: Tensor, lower: Tensor) -> Tensor:
     """How far ``higher`` scores are from exceeding the mean of the ``lower`` ones, and the other way round."""
     f = LOSSES[loss]
-    return (f(higher - lower.mean(), True) + f(lower - higher.mean(), False)) / 2
+    return (f(higher - lower.mean()) + f(higher.mean() - lower)) / 2
 
 
 class Adversary:

@@ -1,9 +1,11 @@
 """Discriminators D(x): a score for how much a picture, N×3×P×P in [0,1], looks like a photo.
 
-``vgg`` gives one score per picture, ``unet`` one per pixel. Batch norm always takes the statistics of the pictures that it
-is given and keeps none, and spectral norm turns its vectors when it is told to, so that scores do not depend on how often
-a network was called.
+``vgg`` gives one score per picture, ``unet`` one per pixel. Batch norm always takes the statistics of the pictures
+that it is given and keeps none, and spectral norm turns its vectors when it is told to, so that scores do not depend
+on how often a network was called.
 """
+
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -46,8 +48,8 @@ class UNetDiscriminator(nn.Module):
 
         widths = [channels << i for i in range(4)]
         self.head = nn.Conv2d(3, channels, 3, 1, 1)
-        self.down = nn.ModuleList(normed(a, b, 4, 2) for a, b in zip(widths[:-1], widths[1:], strict=True))
-        self.up = nn.ModuleList(normed(b, a) for a, b in zip(widths[-2::-1], widths[:0:-1], strict=True))
+        self.down = nn.ModuleList(normed(a, b, 4, 2) for a, b in pairwise(widths))
+        self.up = nn.ModuleList(normed(a, b) for a, b in pairwise(reversed(widths)))
         self.body = nn.ModuleList(normed(channels, channels) for _ in range(2))
         self.tail = nn.Conv2d(channels, 1, 3, 1, 1)
 

@@ -41,7 +41,7 @@ def weighted_sum(weights: Mapping[str, float], values: Mapping[str, Tensor]) -> 
 def rolled(pictures: Tensor, offsets: Sequence[int]) -> Tensor:
     """N×3×P×P moved around by the ``offsets``, as patches that are blurred around their borders may be.
 
-    Networks with strides see some phases of the grid better than others. Moved at random, the restoring network, which
-    has strides of its own, cannot put a pattern where they do not look.
+    Networks with strides see some phases of the grid better than others. Moved at random, the restoring network,
+    which has strides of its own, cannot put a pattern where they do not look.
     """
     return pictures.roll(tuple(offsets), dims=(-2, -1))

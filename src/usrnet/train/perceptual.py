@@ -1,7 +1,7 @@
-"""The perceptual loss ``Σ_l w_l · mean |φ_l(x̂) − φ_l(x)|``: φ_l are features of a network that was trained to classify.
+"""The perceptual loss ``Σ_l w_l · mean |φ_l(x̂) − φ_l(x)|``: φ_l are features of a network that learned to classify.
 
-Two networks, both trained on ImageNet by others and frozen here; they serve training and measuring only, and nothing of
-them is part of this package or of the weights that are trained with them:
+Two networks, both trained on ImageNet by others and frozen here; they serve training and measuring only, and nothing
+of them is part of this package or of the weights that are trained with them:
 
 * ``vgg19``: the features before the activation, as in ESRGAN (Wang et al., ECCVW 2018) and USRGAN, ``conv5_4`` unless
   told otherwise; the file is torchvision's ``vgg19-dcbb9e9d.pth`` (574 MB);
@@ -181,8 +181,8 @@ def _vgg19_file() -> Path:
     except (RequestException, OSError, ValueError) as error:
         path.unlink(missing_ok=True)
         raise UsrnetError(
-            f"cannot download {VGG19_SOURCE}{VGG19_FILE} for the perceptual loss: fetch it by hand and put it at {path} "
-            "or name it in perceptual.file, or choose perceptual.network = 'efficientnet-lite0'"
+            f"cannot download {VGG19_SOURCE}{VGG19_FILE} for the perceptual loss: fetch it by hand and put it at "
+            f"{path} or name it in perceptual.file, or choose perceptual.network = 'efficientnet-lite0'"
         ) from error
     return path
 
@@ -228,8 +228,8 @@ def load_trunk(network: str, layers: Mapping[str, float], file: str | os.PathLik
     if wrong:
         more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
         raise UsrnetError(
-            f"perceptual.file = {str(path)!r} is not a {network}: {', '.join(wrong[:3])}{more} are missing or of another "
-            "shape"
+            f"perceptual.file = {str(path)!r} is not a {network}: {', '.join(wrong[:3])}{more} are missing or of "
+            "another shape"
         )
     trunk.load_state_dict({name: tensors[name] for name in expected})
     return trunk.eval().requires_grad_(requires_grad=False)
@@ -265,8 +265,8 @@ class FeatureDistance:
 
         mean |φ_l(x̂) − φ_l(x)| / mean |φ_l(x) − its mean over the picture, per channel|
 
-    with EfficientNet-Lite0's ``block0``, ``block2``, ``block4`` and ``block10``: 0 for the same picture, about 1 where
-    nothing agrees. It is a measure of our own, for comparing weights with each other, and not LPIPS.
+    with EfficientNet-Lite0's ``block0``, ``block2``, ``block4`` and ``block10``: 0 for the same picture, about 1
+    where nothing agrees. It is a measure of our own, for comparing weights with each other, and not LPIPS.
     """
 
     def __init__(self, device: torch.device | str = "cpu") -> None:

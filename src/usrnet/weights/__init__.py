@@ -9,15 +9,17 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from usrnet.weights.blending import blend
     from usrnet.weights.download import cache_dir, fetch
     from usrnet.weights.files import convert, save
     from usrnet.weights.loading import Info, describe, load
     from usrnet.weights.registry import names
 
-__all__ = ["Info", "cache_dir", "convert", "describe", "fetch", "load", "names", "save"]
+__all__ = ["Info", "blend", "cache_dir", "convert", "describe", "fetch", "load", "names", "save"]
 
 _HOME = {
     "Info": "loading",
+    "blend": "blending",
     "cache_dir": "download",
     "convert": "files",
     "describe": "loading",

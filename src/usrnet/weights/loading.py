@@ -94,8 +94,8 @@ def describe(source: str | os.PathLike[str] | nn.Module) -> Info:
         return _describe_file(path, name=str(source), where="file")
     if model.file is not None:
         return _describe_official(model)
-    if _is_packaged(model):
-        return _describe_file(registry.DEFAULT_FILE, name=model.name, where="packaged")
+    if packaged := registry.packaged_file(model.name):
+        return _describe_file(packaged, name=model.name, where="packaged")
     return Info(
         name=model.name,
         where="built in",
@@ -117,7 +117,7 @@ def _weights_of(source: str | os.PathLike[str]) -> Path | None:
         return files.weight_file(_existing(source))
     if model.file is not None:
         return download.fetch(model.name)
-    return registry.DEFAULT_FILE if _is_packaged(model) else None
+    return registry.packaged_file(model.name)
 
 
 def _known(source: str | os.PathLike[str]) -> registry.KnownModel | None:
@@ -128,10 +128,6 @@ def _known(source: str | os.PathLike[str]) -> registry.KnownModel | None:
 def _on_hub(source: str | os.PathLike[str]) -> str | None:
     """The name of a model of the Hugging Face Hub, if it is one."""
     return source if isinstance(source, str) and source.startswith("hf:") else None
-
-
-def _is_packaged(model: registry.KnownModel) -> bool:
-    return model.name == "default" and registry.DEFAULT_FILE.is_file()
 
 
 def _existing(source: str | os.PathLike[str]) -> Path:

@@ -18,6 +18,9 @@ RELEASE = "https://github.com/cszn/KAIR/releases/download/v1.0/"
 DEFAULT_FILE = Path(__file__).with_name("default.safetensors")
 """The packaged weights. While this file is absent, ``default`` is the weight-free ``tv`` model."""
 
+GAN_FILE = Path(__file__).with_name("default-gan.safetensors")
+"""The packaged crisp weights, trained on from those of ``default``; without this file there is no ``default-gan``."""
+
 DEFAULT_LICENCE = (
     "MIT; trained on photos of others: BSDS500 (non-commercial research and education) and Sun-Hays80 "
     "(its publisher's terms)"
@@ -79,10 +82,20 @@ def default_model() -> KnownModel:
         return KnownModel(
             name="default", summary="the same as tv: this version has no packaged weights", parameters=0
         )
-    header = read_header(DEFAULT_FILE)
+    return _packaged("default", DEFAULT_FILE)
+
+
+def packaged_file(name: str) -> Path | None:
+    """The file of a model whose weights come with the package."""
+    file = {"default": DEFAULT_FILE, "default-gan": GAN_FILE}.get(name)
+    return file if file is not None and file.is_file() else None
+
+
+def _packaged(name: str, file: Path) -> KnownModel:
+    header = read_header(file)
     about = header.pop("__metadata__", {}).get("description", "USRNet trained for this package")
     count = sum(math.prod(entry["shape"]) for entry in header.values())
-    return KnownModel(name="default", summary=f"packaged weights: {about}", parameters=count, licence=DEFAULT_LICENCE)
+    return KnownModel(name=name, summary=f"packaged weights: {about}", parameters=count, licence=DEFAULT_LICENCE)
 
 
 def read_header(path: Path) -> dict[str, Any]:
@@ -96,12 +109,14 @@ def read_header(path: Path) -> dict[str, Any]:
 
 def known_models() -> Mapping[str, KnownModel]:
     """Every name that :func:`usrnet.load` understands, in the order in which to show them."""
-    return {model.name: model for model in (default_model(), *_FIXED)}
+    gan = [_packaged("default-gan", GAN_FILE)] if GAN_FILE.is_file() else []
+    return {model.name: model for model in (default_model(), *gan, *_FIXED)}
 
 
 def names() -> tuple[str, ...]:
     """The names of the known models."""
-    return ("default", *(model.name for model in _FIXED))
+    gan = ["default-gan"] if GAN_FILE.is_file() else []
+    return ("default", *gan, *(model.name for model in _FIXED))
 
 
 def downloadable() -> tuple[KnownModel, ...]:
