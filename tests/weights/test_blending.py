@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -36,6 +38,14 @@ def test_files_and_names(pair, tmp_path):
     made = blend(*paths, t=0.5)
     assert made.config == SMALL
     assert not made.training
+
+
+def test_a_network_without_carried_features_carries_zeros(pair):
+    other = USRNet(replace(SMALL, carry=True))
+    made = blend(pair[0], other, t=0.5)
+    assert made.config.carry
+    name = "p.m_carry.weight"
+    assert torch.allclose(made.state_dict()[name], other.state_dict()[name] / 2)
 
 
 def test_what_cannot_be_blended(pair):

@@ -7,8 +7,9 @@ trained apart it is nothing useful.
 
 import math
 import os
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
+import torch
 from torch import nn
 
 from usrnet.errors import UsrnetError
@@ -28,15 +29,21 @@ def blend(first: Model, second: Model, *, t: float) -> USRNet:
     if not (math.isfinite(t) and 0 <= t <= 1):
         raise UsrnetError(f"t = {t:g} is not between 0 (the first model) and 1 (the second)")
     one, other = _weights(first), _weights(second)
-    if one.config != other.config:
+    carry = one.config.carry or other.config.carry
+    if replace(one.config, carry=carry) != replace(other.config, carry=carry):
         differ = [key for key, value in asdict(one.config).items() if asdict(other.config)[key] != value]
         raise UsrnetError(
             f"models of different sizes cannot be blended: {_named(first)} is a {files.summarise(one.config)}, "
             f"{_named(second)} a {files.summarise(other.config)} (they differ in {', '.join(differ)})"
         )
-    made = USRNet(one.config)
-    pairs = zip(one.state_dict().items(), other.state_dict().values(), strict=True)
-    made.load_state_dict({name: a.float().cpu().lerp(b.float().cpu(), t) for (name, a), b in pairs})
+    with torch.random.fork_rng(devices=[]):  # the random start is overwritten
+        made = USRNet(replace(one.config, carry=carry))
+    a, b = one.state_dict(), other.state_dict()
+    blended = {}
+    for name, tensor in made.state_dict().items():
+        nothing = torch.zeros_like(tensor)  # what carries no features carries them with zeros
+        blended[name] = a.get(name, nothing).float().cpu().lerp(b.get(name, nothing).float().cpu(), t)
+    made.load_state_dict(blended)
     return made.eval()
 
 
