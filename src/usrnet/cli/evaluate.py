@@ -48,6 +48,9 @@ def evaluate(
     workers: Annotated[int, typer.Option(min=1, help="Processes; they share the cores.")] = 1,
     draws: Annotated[int, typer.Option(min=1, help="blind: kernels per picture, scale and noise level.")] = 5,
     examples: Annotated[int, typer.Option(min=0, help="How many results are kept as pictures.")] = 6,
+    perceptual: Annotated[
+        bool, typer.Option("--perceptual", help="Also the distance of features (EfficientNet-Lite0; not LPIPS).")
+    ] = False,
     precision: Annotated[str, typer.Option(help="fp32, bf16, fp16 or auto.")] = "fp32",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
@@ -63,7 +66,7 @@ def evaluate(
         return
     from usrnet.cli.progress import progress_bar
     from usrnet.evaluate import Evaluation, Results, published_rows, write_reports
-    from usrnet.evaluate.run import note_conversions
+    from usrnet.evaluate.run import can_measure_features, note_conversions
     from usrnet.kernels import load_all
 
     name = protocol.value
@@ -76,7 +79,10 @@ def evaluate(
         whole(numbers(scales, "--scales")) if scales else None,
         numbers(noise, "--noise") if noise else None,
     )
-    evaluation = Evaluation(name, folder, rows, model, device=device, precision=precision, examples=examples)
+    evaluation = Evaluation(
+        name, folder, rows, model, device=device, precision=precision, examples=examples,
+        perceptual=perceptual and can_measure_features(),
+    )  # fmt: skip
     note_conversions(evaluation.pictures())
     with progress_bar() as bar:
         task = bar.add_task("restored", total=None)

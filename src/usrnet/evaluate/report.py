@@ -4,7 +4,7 @@ import base64
 import csv
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.resources import files
 from io import BytesIO, StringIO
 from pathlib import Path
@@ -15,9 +15,13 @@ from usrnet import __version__, io
 from usrnet.atomic import write_bytes
 from usrnet.evaluate import published
 from usrnet.evaluate.methods import label
-from usrnet.evaluate.run import Cell, Results, Score
+from usrnet.evaluate.run import Cell, Results
 from usrnet.figures.drawing import busiest, draw_kernel, with_kernel
 
+FEATURES = (
+    "The distance of features is that of EfficientNet-Lite0 (0 is the truth, less is better): a measure of usrnet's "
+    "own, not LPIPS."
+)
 CROP = 96  # side of the crops in the page, in restored pixels
 
 
@@ -40,9 +44,9 @@ def as_json(results: Results) -> dict:
     def of(method: str) -> dict:
         rows = []
         for number, row in enumerate(results.evaluation.rows):
-            means = {what: round(results.mean(method, number, what), 4) for what in Score.__dataclass_fields__}
+            means = {what: round(results.mean(method, number, what), 4) for what in results.evaluation.measures}
             each = {
-                name: {what: round(value, 4) for what, value in asdict(score).items()}
+                name: {what: round(getattr(score, what), 4) for what in results.evaluation.measures}
                 for name, score in results.scores[method][number].items()
             }
             rows.append({"scale": row.scale, "kernel": row.kernel_name, "noise_level": row.noise_level,
@@ -70,11 +74,12 @@ def as_csv(results: Results) -> str:
     """One line per method, row and picture."""
     buffer = StringIO()
     table = csv.writer(buffer, lineterminator="\n")
-    table.writerow(["method", "scale", "kernel", "noise_level", "picture", *Score.__dataclass_fields__])
+    measures = results.evaluation.measures
+    table.writerow(["method", "scale", "kernel", "noise_level", "picture", *measures])
     for method, rows in results.scores.items():
         for row, scores in zip(results.evaluation.rows, rows, strict=True):
             for picture, score in scores.items():
-                values = [f"{value:.4f}" for value in asdict(score).values()]
+                values = [f"{getattr(score, what):.4f}" for what in measures]
                 table.writerow([method, row.scale, row.kernel_name, f"{row.noise_level:g}", picture, *values])
     return buffer.getvalue()
 
@@ -100,39 +105,62 @@ class Group:
 def groups(results: Results) -> tuple[list[str], list[Group]]:
     """The table as in the paper: one group per scale and noise level, one column per kernel, then the mean.
 
-    The bicubic protocol has one column per measure instead.
+    The bicubic protocol has one column per measure instead. Where distances of features were measured, they are a
+    group or a column of their own, in which less is better.
     """
     evaluation = results.evaluation
+    perceptual = ["features"] if evaluation.perceptual else []
     if evaluation.protocol == "bicubic":
-        columns = ["PSNR (Y)", "SSIM (Y)", "PSNR (RGB)", "SSIM (RGB)"]
+        columns = ["PSNR (Y)", "SSIM (Y)", "PSNR (RGB)", "SSIM (RGB)", *perceptual]
     else:
         count = max(int(row.kernel_name) for row in evaluation.rows)
         columns = [f"k{index + 1}" for index in range(count)] + ["mean"]
     made = []
     for key in dict.fromkeys((row.scale, row.noise_level) for row in evaluation.rows):
         numbers = [n for n, row in enumerate(evaluation.rows) if (row.scale, row.noise_level) == key]
-        measured: dict[str, list[float]] = {}
-        for method in results.scores:
-            if evaluation.protocol == "bicubic":
-                fields = ("psnr_y", "ssim_y", "psnr", "ssim")
-                measured[method] = [results.mean(method, numbers[0], what) for what in fields]
-            else:
-                each = [results.mean(method, n) for n in numbers]
-                measured[method] = [*each, float(np.mean(each))]
-        known = known_numbers(results, *key)
-        everything = [*known.values(), *measured.values()]
-        digits = [4 if column.startswith("SSIM") else 2 for column in columns]
-        lines = [
-            Line(
-                method,
-                ["" if np.isnan(v) else f"{v:.{d}f}" for v, d in zip(values, digits, strict=True)],
-                _ranks(values, everything),
-                published=method in known,
+        title, known = f"×{key[0]}, noise {key[1]:g}", known_numbers(results, *key)
+        if evaluation.protocol == "bicubic":
+            fields = ("psnr_y", "ssim_y", "psnr", "ssim", *perceptual)
+            measured = {
+                method: [results.mean(method, numbers[0], what) for what in fields] for method in results.scores
+            }
+            digits = [2 if column.startswith("PSNR") else 4 for column in columns]
+            made.append(
+                Group(title, _lines(known, measured, digits, signs=[-1 if d == "features" else 1 for d in fields]))
             )
-            for method, values in {**known, **measured}.items()
-        ]
-        made.append(Group(f"×{key[0]}, noise {key[1]:g}", lines))
+            continue
+        for what in ("psnr", *perceptual):
+            measured = {}
+            for method in results.scores:
+                each = [results.mean(method, n, what) for n in numbers]
+                measured[method] = [*each, float(np.mean(each))]
+            if what == "psnr":
+                made.append(Group(title, _lines(known, measured, [2] * len(columns))))
+            else:
+                lines = _lines({}, measured, [4] * len(columns), signs=[-1] * len(columns))
+                made.append(Group(f"{title}, distance of features", lines))
     return columns, made
+
+
+def _lines(
+    known: dict[str, list[float]],
+    measured: dict[str, list[float]],
+    digits: Sequence[int],
+    *,
+    signs: Sequence[int] | None = None,
+) -> list[Line]:
+    """``signs``: −1 for the columns in which less is better."""
+    signs = signs or [1] * len(digits)
+    ranked = [[s * v for s, v in zip(signs, values, strict=True)] for values in (*known.values(), *measured.values())]
+    return [
+        Line(
+            method,
+            ["" if np.isnan(v) else f"{v:.{d}f}" for v, d in zip(values, digits, strict=True)],
+            _ranks(each, ranked),
+            published=method in known,
+        )
+        for (method, values), each in zip({**known, **measured}.items(), ranked, strict=True)
+    ]
 
 
 def known_numbers(results: Results, scale: int, noise_level: float) -> dict[str, list[float]]:
@@ -144,7 +172,8 @@ def known_numbers(results: Results, scale: int, noise_level: float) -> dict[str,
         sizes = {"set5": 5, "set14": 14, "bsd100": 100, "urban100": 100}
         for method, sets in published.BICUBIC_Y.items():
             if sizes.get(dataset) == count and scale in sets[dataset]:
-                found[f"{method} (published)"] = [sets[dataset][scale], *[float("nan")] * 3]
+                missing = 4 if evaluation.perceptual else 3
+                found[f"{method} (published)"] = [sets[dataset][scale], *[float("nan")] * missing]
     twelve = len({row.kernel_name for row in evaluation.rows}) == 12
     if evaluation.protocol == "table1" and dataset == "bsd68" and count == 68 and twelve:
         for method, rows in published.TABLE1_BSD68.items():
@@ -180,6 +209,8 @@ def as_markdown(results: Results) -> str:
         for line in group.lines:
             cells = [f"**{v}**" if rank == 1 else v for v, rank in zip(line.values, line.ranks, strict=True)]
             lines.append(f"| {group.title} | {line.method} | " + " | ".join(cells) + " |")
+    if evaluation.perceptual:
+        lines += ["", FEATURES]
     if evaluation.failures:
         lines += ["", f"Left out: {'; '.join(evaluation.failures.values())}."]
     return "\n".join(lines) + "\n"
@@ -223,6 +254,7 @@ def as_html(results: Results, folder: Path) -> str:
         dataset=evaluation.folder.resolve().name,
         count=len(results.pictures),
         failures=list(evaluation.failures.values()),
+        note=FEATURES if evaluation.perceptual else "",
         version=__version__,
         source=published.SOURCE,
         columns=columns,

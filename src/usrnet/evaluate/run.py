@@ -10,12 +10,13 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import islice
 from multiprocessing import Pipe, get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 from threading import Thread
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -27,22 +28,31 @@ from usrnet.evaluate.methods import digest, label, make_method
 from usrnet.evaluate.protocols import PROTOCOLS, Row
 from usrnet.restoration.jobs import find_pictures
 
+if TYPE_CHECKING:
+    from usrnet.train.perceptual import FeatureDistance
+
 BEST_PSNR = 100.0  # stands for infinity, so that means stay finite
 
 
 @dataclass(frozen=True)
 class Score:
-    """One restored picture against the truth: PSNR in dB and SSIM, over RGB and over the luma."""
+    """One restored picture against the truth: PSNR in dB and SSIM, over RGB and over the luma.
+
+    ``features``, where it is asked for, is the distance of features, see ``train.perceptual.FeatureDistance``.
+    """
 
     psnr: float
     ssim: float
     psnr_y: float
     ssim_y: float
+    features: float | None = None
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What is measured; ``methods``: names for ``make_method``, ``examples``: how many results become pictures."""
+    """What is measured; ``methods``: names for ``make_method``, ``examples``: how many results become pictures,
+    ``perceptual``: whether the distance of features is measured too.
+    """
 
     protocol: str
     folder: Path
@@ -51,8 +61,14 @@ class Evaluation:
     device: str = "auto"
     precision: str = "fp32"
     examples: int = 6
+    perceptual: bool = False
     failures: dict[str, str] = field(default_factory=dict)
     """Why, by name, a picture could not be measured; filled by ``run``."""
+
+    @property
+    def measures(self) -> list[str]:
+        """The fields of ``Score`` that are measured."""
+        return [what for what in Score.__dataclass_fields__ if self.perceptual or what != "features"]
 
     def pictures(self) -> list[Path]:
         """The pictures of the folder; raises ``UsrnetError`` when two have one stem, by which reports name them."""
@@ -110,7 +126,18 @@ class Evaluation:
         count = min(self.examples, len(everything))
         chosen = {round(i) for i in np.linspace(0, len(everything) - 1, count)} if count else set()
         return [
-            Cell(self.protocol, path, content[path], row, names, digests, str(device), precision, index in chosen)
+            Cell(
+                self.protocol,
+                path,
+                content[path],
+                row,
+                names,
+                digests,
+                str(device),
+                precision,
+                index in chosen,
+                perceptual=self.perceptual,
+            )
             for index, (row, path) in enumerate(everything)
         ]
 
@@ -128,14 +155,18 @@ class Cell:
     device: str
     precision: str
     keep: bool
+    perceptual: bool = False
 
     def keys(self) -> list[str]:
         """For every method, a hash of all that decides the score."""
         row = self.row
         shared = hashlib.sha256(row.kernel.tobytes())
         shared.update(repr((self.protocol, self.content, row.kernel.shape, row.scale, row.noise_level)).encode())
+        more = " perceptual" if self.perceptual else ""
         return [
-            hashlib.sha256(f"{shared.hexdigest()} {one} {self.device} {self.precision}".encode()).hexdigest()[:24]
+            hashlib.sha256(f"{shared.hexdigest()} {one} {self.device} {self.precision}{more}".encode()).hexdigest()[
+                :24
+            ]
             for one in self.digests
         ]
 
@@ -182,6 +213,7 @@ class Cell:
                 ssim=metrics.ssim(restored, truth, border=border),
                 psnr_y=min(metrics.psnr(restored, truth, border=border, y=True), BEST_PSNR),
                 ssim_y=metrics.ssim(restored, truth, border=border, y=True),
+                features=_distance(restored, truth, border) if self.perceptual else None,
             )
             records.append({"key": key, "method": label(name), "picture": self.path.name, "scale": row.scale,
                             "kernel": row.kernel_name, "noise_level": row.noise_level, **asdict(score)})  # fmt: skip
@@ -274,7 +306,7 @@ class Results:
             names[cell.path.name] = None
             for name, key in zip(cell.methods, cell.keys(), strict=True):
                 if key in records:
-                    values = {what: records[key][what] for what in Score.__dataclass_fields__}
+                    values = {what: records[key][what] for what in evaluation.measures}
                     scores[label(name)][rows[id(cell.row)]][cell.path.name] = Score(**values)
         if not names:
             reasons = "; ".join(evaluation.failures.values())
@@ -284,6 +316,30 @@ class Results:
     def mean(self, method: str, number: int, what: str = "psnr") -> float:
         """The mean over the pictures of one row."""
         return float(np.mean([getattr(score, what) for score in self.scores[method][number].values()]))
+
+
+def _distance(restored: np.ndarray, truth: np.ndarray, border: int) -> float:
+    """The distance of features of two pictures H×W×3 uint8 without their borders."""
+    inside = slice(border, -border or None)
+    pair = (torch.from_numpy(pixels[inside, inside].copy()).permute(2, 0, 1) / 255 for pixels in (restored, truth))
+    return _features()(*pair)
+
+
+@lru_cache(maxsize=1)
+def _features() -> "FeatureDistance":
+    from usrnet.train.perceptual import FeatureDistance  # only now: it needs the extra train
+
+    return FeatureDistance()
+
+
+def can_measure_features() -> bool:
+    """Whether the distance of features can be measured here; if not, a note says what is missing."""
+    try:
+        _features()
+    except UsrnetError as error:
+        warnings.warn(f"the distance of features is not measured: {error}", UsrnetWarning, stacklevel=2)
+        return False
+    return True
 
 
 def note_conversions(paths: Sequence[Path]) -> None:
