@@ -50,7 +50,7 @@ def test_the_discriminator_has_rates_of_its_own():
         ("discriminator.optimiser.ema=0.9", ["discriminator.optimiser.ema is not a key", "betas"]),
         ("discriminator.schedule.steps=9", ["discriminator.schedule.steps is not a key", "warmup"]),
         ("discriminator.schedule.lr_min=1", ["discriminator.schedule.lr_min = 1", "discriminator.optimiser.lr"]),
-        ("discriminator.architecture=vgg", ["data.patch = 72 is not divisible by 32", "discriminator.architecture"]),
+        ("data.patch=68", ["data.patch = 68 is not divisible by 8", "discriminator.architecture"]),
     ],
 )
 def test_wrong_keys_of_the_perceptual_and_adversarial_terms(override, words):

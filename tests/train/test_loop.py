@@ -140,6 +140,7 @@ def columns(folder, *names):
 ADVERSARIAL = ("loss", "l1", "perceptual", "adversarial", "discriminator", "score_sharp", "score_restored")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", ["unet", "vgg"])
 def test_kill_and_resume_of_an_adversarial_run(gan, tmp_path, architecture):
     gan["schedule"]["steps"] = 10
@@ -161,6 +162,7 @@ def test_kill_and_resume_of_an_adversarial_run(gan, tmp_path, architecture):
     assert [row[4] == "0" for row in resumed] == [True] + [False] * 9
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_losses_of_one_in_an_adversarial_run(gan, tmp_path):
     gan["schedule"]["steps"] = 10
     finish(start({**gan, "run": {**gan["run"], "output": str(tmp_path / "one")}}))
