@@ -8,7 +8,6 @@ plain enlargement is exact.
 
 import numpy as np
 import torch
-from scipy.ndimage import maximum_filter1d, minimum_filter1d, uniform_filter
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -23,6 +22,8 @@ def flatness(stored: np.ndarray, reach: int) -> np.ndarray | None:
     steps = [np.abs(np.diff(stored, axis=axis)).max(axis=-1) < 2 * FLAT for axis in (0, 1)]
     if not all(step.any() for step in steps):  # most photos end here
         return None
+    from scipy.ndimage import maximum_filter1d, minimum_filter1d, uniform_filter
+
     spread = np.zeros(stored.shape[:2], np.float32)
     for channel in np.moveaxis(stored, -1, 0):
         highest = lowest = np.asarray(channel, np.float32)
