@@ -11,11 +11,11 @@ of them is part of this package or of the weights that are trained with them:
 Both architectures are written here as far as features are taken from them, with the names that the files use.
 """
 
-import hashlib
 import importlib.util
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from usrnet.errors import UsrnetError
+from usrnet.weights.download import cache_dir, file_sha256, retrieve
 
 VGG19_FILE = "vgg19-dcbb9e9d.pth"
 VGG19_SOURCE = "https://download.pytorch.org/models/"
@@ -165,21 +166,16 @@ class Network:
 
 def _vgg19_file() -> Path:
     """The file of VGG-19: in the cache of usrnet or of torch, else downloaded into that of usrnet."""
-    from usrnet.weights import cache_dir
-
     path = cache_dir() / VGG19_FILE
     of_torch = Path(torch.hub.get_dir()) / "checkpoints" / VGG19_FILE
     for known in (path, of_torch):
         if known.is_file():
             return known
-    import pooch
     from requests.exceptions import RequestException
 
     try:
-        pooch.retrieve(VGG19_SOURCE + VGG19_FILE, None, fname=VGG19_FILE, path=cache_dir())
-        _check_hash(path)
+        retrieve(path, base=VGG19_SOURCE, check=partial(_check_hash, name=VGG19_FILE))
     except (RequestException, OSError, ValueError) as error:
-        path.unlink(missing_ok=True)
         raise UsrnetError(
             f"cannot download {VGG19_SOURCE}{VGG19_FILE} for the perceptual loss: fetch it by hand and put it at "
             f"{path} or name it in perceptual.file, or choose perceptual.network = 'efficientnet-lite0'"
@@ -216,7 +212,7 @@ def load_trunk(network: str, layers: Mapping[str, float], file: str | os.PathLik
     if not path.is_file():
         raise UsrnetError(f"perceptual.file = {str(path)!r} is no file: name the weights of {network}")
     if path.name in (VGG19_FILE, LITE0_FILE):
-        _check_hash(path)
+        _check_hash(path, path.name)
     try:
         tensors = torch.load(path, map_location="cpu", weights_only=True)
         tensors = {name: tensor for name, tensor in tensors.items() if isinstance(tensor, Tensor)}
@@ -235,11 +231,10 @@ def load_trunk(network: str, layers: Mapping[str, float], file: str | os.PathLik
     return trunk.eval().requires_grad_(requires_grad=False)
 
 
-def _check_hash(path: Path) -> None:
+def _check_hash(path: Path, name: str) -> None:
     """The names end with the first eight digits of the sha256, as torch.hub has it."""
-    with path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    if not found.startswith(path.stem.rpartition("-")[2]):
+    found = file_sha256(path)
+    if not found.startswith(Path(name).stem.rpartition("-")[2]):
         raise UsrnetError(f"{path} is damaged (sha256 {found[:12]}…): delete it and fetch it again")
 
 

@@ -9,6 +9,8 @@ import hashlib
 import os
 import sys
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -100,10 +102,16 @@ def _check_structure(model: KnownModel, path: Path) -> None:
         )
 
 
-def _download(model: KnownModel, path: Path, *, base: str) -> None:
+def retrieve(
+    path: Path, *, base: str, sha256: str | None = None, check: Callable[[Path], object] | None = None
+) -> None:
+    """Download the file of that name from the folder at ``base``; it takes its name only when it is whole.
+
+    ``check`` is given the file before that, under a temporary name, and raises if it is not the right one. Raises
+    what pooch and requests raise, ``ValueError`` for another ``sha256``.
+    """
     import pooch
     from requests import Response
-    from requests.exceptions import RequestException
 
     responses: list[Response] = []
     http = pooch.HTTPDownloader(
@@ -119,16 +127,22 @@ def _download(model: KnownModel, path: Path, *, base: str) -> None:
         finally:
             for response in responses:  # pooch leaves the connection open when it is cut
                 response.close()
-        # Still under a temporary name: a file of wrong structure never reaches the cache.
-        if model.sha256 is None:
-            _check_structure(model, Path(output_file))
+        if check is not None:
+            check(Path(output_file))
+
+    cache = pooch.create(path=path.parent, base_url=base, registry={path.name: sha256}, retry_if_failed=RETRIES)
+    # Any, because pooch types its downloaders with other argument names than its own ones have.
+    cache.fetch(path.name, downloader=cast(Any, checked))
+    path.chmod(0o644)  # pooch makes private files, but a cache may be shared
+
+
+def _download(model: KnownModel, path: Path, *, base: str) -> None:
+    from requests.exceptions import RequestException
 
     base = base if base.endswith("/") else base + "/"
-    cache = pooch.create(path=path.parent, base_url=base, registry={path.name: model.sha256}, retry_if_failed=RETRIES)
+    unhashed = partial(_check_structure, model) if model.sha256 is None else None
     try:
-        # Any, because pooch types its downloaders with other argument names than its own ones have.
-        cache.fetch(path.name, downloader=cast(Any, checked))
-        path.chmod(0o644)  # pooch makes private files, but a cache may be shared
+        retrieve(path, base=base, sha256=model.sha256, check=unhashed)
     except (RequestException, OSError, ValueError) as error:
         raise UsrnetError(
             f"cannot download {model.name} from {base}{path.name} ({_reason(error)}): check the connection, "
