@@ -32,6 +32,9 @@ train(validate(json.loads(sys.argv[1]), "test"), resume="resume" in sys.argv)
 """
 
 
+TWO_PROCESSES = [
+    sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--master_port=0", "--standalone",
+]  # fmt: skip
 STARTED: list[subprocess.Popen[str]] = []
 
 
@@ -73,6 +76,16 @@ def wait_for(process, folder, count):
         time.sleep(0.01)
 
 
+def kill_after(tree, count):
+    """Start a run and kill it when ``count`` losses are logged; gives its folder."""
+    process = start(tree)
+    folder = Path(tree["run"]["output"])
+    wait_for(process, folder, count)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    return folder
+
+
 def finish(process, code=0):
     _, errors = process.communicate(timeout=240)
     assert (process.returncode == 0) == (code == 0), errors
@@ -111,11 +124,7 @@ def test_kill_and_resume_give_the_losses_of_an_undisturbed_run(tree, tmp_path, o
     tree["optimiser"]["name"] = optimiser
     whole = {**tree, "run": {**tree["run"], "output": str(tmp_path / "whole")}}
     finish(start(whole))
-    process = start(tree)
-    folder = Path(tree["run"]["output"])
-    wait_for(process, folder, 7)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    folder = kill_after(tree, 7)
     assert not list(folder.rglob("*.safetensors.part"))
     finish(start(tree, "resume"))
     assert losses(folder) == losses(Path(whole["run"]["output"]))
@@ -150,11 +159,7 @@ def test_kill_and_resume_of_an_adversarial_run(gan, tmp_path, architecture):
         gan["discriminator"]["r1"] = 0
     whole = {**gan, "run": {**gan["run"], "output": str(tmp_path / "whole")}}
     finish(start(whole))
-    process = start(gan)
-    folder = Path(gan["run"]["output"])
-    wait_for(process, folder, 5)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
+    folder = kill_after(gan, 5)
     finish(start(gan, "resume"))
     resumed, undisturbed = (columns(path, *ADVERSARIAL) for path in (folder, tmp_path / "whole"))
     assert resumed == undisturbed
@@ -166,15 +171,7 @@ def test_kill_and_resume_of_an_adversarial_run(gan, tmp_path, architecture):
 def test_two_processes_give_the_losses_of_one_in_an_adversarial_run(gan, tmp_path):
     gan["schedule"]["steps"] = 10
     finish(start({**gan, "run": {**gan["run"], "output": str(tmp_path / "one")}}))
-    launcher = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--nproc_per_node=2",
-        "--master_port=0",
-        "--standalone",
-    ]
-    finish(start(gan, launcher=launcher))
+    finish(start(gan, launcher=TWO_PROCESSES))
     one, two = columns(tmp_path / "one", *ADVERSARIAL), columns(Path(gan["run"]["output"]), *ADVERSARIAL)
     assert len(one) == len(two) == 10
     for expected, found in zip(one, two, strict=True):
@@ -239,15 +236,7 @@ def test_two_processes_give_the_losses_of_one(tree, tmp_path, micro):
     tree["data"]["micro"] = 2
     finish(start({**tree, "run": {**tree["run"], "output": str(tmp_path / "one")}}))
     tree["data"]["micro"] = micro
-    launcher = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--nproc_per_node=2",
-        "--master_port=0",
-        "--standalone",
-    ]
-    finish(start(tree, launcher=launcher))
+    finish(start(tree, launcher=TWO_PROCESSES))
     one, two = losses(tmp_path / "one"), losses(Path(tree["run"]["output"]))
     assert one.keys() == two.keys()
     assert all(abs(float(one[step]) - float(two[step])) < 1e-5 for step in one)
@@ -255,8 +244,7 @@ def test_two_processes_give_the_losses_of_one(tree, tmp_path, micro):
 
 def test_a_process_that_dies_ends_the_job(tree):
     tree["schedule"]["steps"] = 10_000
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
-    process = start(tree, launcher=launcher)
+    process = start(tree, launcher=TWO_PROCESSES)
     folder = Path(tree["run"]["output"])
     wait_for(process, folder, 1)
     children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True)
@@ -348,8 +336,7 @@ def test_learning_rates():
 def test_a_request_to_stop_that_reaches_one_process_of_two(tree):
     tree["schedule"]["steps"] = 10_000
     tree["run"]["checkpoint_every"] = 10_000
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone"]
-    process = start(tree, launcher=launcher)
+    process = start(tree, launcher=TWO_PROCESSES)
     folder = Path(tree["run"]["output"])
     wait_for(process, folder, 2)
     children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True)
