@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, cast, get_args
+from typing import Annotated
 
 import typer
 
@@ -33,11 +33,10 @@ def estimate(
     from usrnet.errors import PictureError, UsrnetError
     from usrnet.estimate import estimate_file
     from usrnet.restoration.jobs import find_pictures
-    from usrnet.restoration.light import Light
+    from usrnet.restoration.light import check_light
 
     check_scale(scale)
-    if light not in get_args(Light):
-        raise UsrnetError(f"light {light!r} is not known: choose {', '.join(get_args(Light))}")
+    in_light = check_light(light)
     if shake and scale != 1:
         raise UsrnetError(f"--shake needs --scale 1, not {scale}")
     paths = [path for path, _ in find_pictures(inputs)]
@@ -46,7 +45,7 @@ def estimate(
     failures = 0
     for path in paths:
         try:
-            found = estimate_file(path, scale=scale, light=cast(Light, light), shake="try" if shake else "off")
+            found = estimate_file(path, scale=scale, light=in_light, shake="try" if shake else "off")
         except PictureError as error:
             print(f"usrnet: {error}", file=sys.stderr)
             failures += 1

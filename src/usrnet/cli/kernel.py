@@ -93,7 +93,7 @@ def measure(picture: str, output: Path, scale: int, *, points: str, box: str | N
 
     source = io.read(Path(picture))
     light = io.split(source.pixels).colour
-    curve = choose_curve("auto", camera=source.camera, icc_profile=source.icc_profile, gamma=source.gamma)
+    curve = choose_curve("auto", **source.metadata.storage)
     if curve is not None:
         light = curve.decode(light)
     if box is None:

@@ -9,7 +9,6 @@ from typing import Any
 
 from usrnet.estimate.estimator import (
     Estimate,
-    curve_of,
     estimate,
     estimate_file,
     estimate_parts,
@@ -21,7 +20,6 @@ from usrnet.estimate.jpeg import Jpeg, jpeg_of, jpeg_of_file
 __all__ = [
     "Estimate",
     "Jpeg",
-    "curve_of",
     "estimate",
     "estimate_file",
     "estimate_parts",

@@ -25,7 +25,7 @@ from usrnet.estimate.jpeg import Jpeg, jpeg_of, jpeg_of_file
 from usrnet.estimate.network import FAMILIES, Answer, predict
 from usrnet.estimate.noise import BLOCK, LUMA, ROUNDING, Noise, measure, noise_of
 from usrnet.estimate.spectrum import spectra_of
-from usrnet.io import Metadata, tiff
+from usrnet.io import tiff
 from usrnet.restoration.light import Curve, Light, choose_curve
 from usrnet.restoration.observation import DEFAULT_NOISE_LEVEL, DEFAULT_WIDTHS
 
@@ -160,14 +160,9 @@ def estimate(
     """
     check_scale(scale)
     source = pictures.from_any(image)
-    pixels, curve = source.plain(), curve_of(source.metadata, light)
+    pixels, curve = source.plain(), choose_curve(light, **source.metadata.storage)
     found = estimate_parts(parts_of(pixels), scale=scale, jpeg=jpeg or jpeg_of(image), curve=curve)
     return shaken(found, pixels, restorer, curve=curve) if shake == "try" else found
-
-
-def curve_of(beside: Metadata, light: Light) -> Curve | None:
-    """How light is stored in a picture, of which is known what lies beside its pixels."""
-    return choose_curve(light, camera=beside.camera, icc_profile=beside.icc_profile, gamma=beside.gamma)
 
 
 def estimate_file(
@@ -178,22 +173,20 @@ def estimate_file(
     ``light`` and ``shake`` as for :func:`estimate`. Raises ``PictureError`` when the file cannot be read.
     """
     check_scale(scale)
-    if shake == "try":
-        picture = pictures.read(path)
-        gaussian = estimate_file(path, scale=scale, light=light)
-        return shaken(gaussian, picture.pixels, curve=curve_of(picture.metadata, light))
-    if path.suffix.lower() in (".tif", ".tiff"):
+    if shake == "off" and path.suffix.lower() in (".tif", ".tiff"):
         try:
             with tiff.TiffFile(path) as file:
                 rows = file.rows()
                 usual = rows.dtype in (np.uint8, np.uint16) and rows.declared is None and not rows.extra
                 if rows.by_rows and usual:
-                    return estimate_parts(parts_of(rows), scale=scale, curve=curve_of(rows.metadata(), light))
+                    curve = choose_curve(light, **rows.metadata().storage)
+                    return estimate_parts(parts_of(rows), scale=scale, curve=curve)
         except PictureError:
             pass  # the other reader knows more kinds, and says what is wrong
     picture = pictures.read(path)
-    curve = curve_of(picture.metadata, light)
-    return estimate_parts(parts_of(picture.pixels), scale=scale, jpeg=jpeg_of_file(path), curve=curve)
+    curve = choose_curve(light, **picture.metadata.storage)
+    found = estimate_parts(parts_of(picture.pixels), scale=scale, jpeg=jpeg_of_file(path), curve=curve)
+    return shaken(found, picture.pixels, curve=curve) if shake == "try" else found
 
 
 def parts_of(pixels: Any) -> list[np.ndarray]:

@@ -73,6 +73,11 @@ class Metadata:
         exif = read_exif(self.exif)
         return _MAKE in exif and (_EXPOSURE in exif.get_ifd(0x8769) or _EXPOSURE in exif)
 
+    @property
+    def storage(self) -> dict[str, Any]:
+        """What says how light is stored, as ``choose_curve`` and ``Observation.stored_as`` take it."""
+        return {"camera": self.camera, "icc_profile": self.icc_profile, "gamma": self.gamma}
+
     def enlarged(self, scale: float, size: tuple[int, int]) -> "Metadata":
         """The same for a result ``scale`` times as large (smaller below 1), of ``size`` height × width."""
         pixel = self.pixel_size and replace(

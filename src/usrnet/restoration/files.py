@@ -131,9 +131,7 @@ def _settled(
     if isinstance(known, Observation | Unknown):
         observation, found = settle(known, _Seen(origin), beside, jpeg)
         return [observation], found
-    return [
-        one.stored_as(camera=beside.camera, icc_profile=beside.icc_profile, gamma=beside.gamma) for one in known
-    ], None
+    return [one.stored_as(**beside.storage) for one in known], None
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,11 @@ stored is then uneven: its deviation in light is that in the file times the curv
 import struct
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
+
+from usrnet.errors import UsrnetError
 
 Light = Literal["auto", "linear", "stored"]
 
@@ -119,12 +121,22 @@ def _from_table(stored: np.ndarray, light: np.ndarray) -> Curve:
     return Curve("profile", decode, encode)
 
 
+def check_light(light: str) -> Light:
+    """``light`` itself; raises ``UsrnetError`` for a word that is none."""
+    for known in get_args(Light):
+        if light == known:
+            return known
+    raise UsrnetError(f"light {light!r} is not known: choose {', '.join(get_args(Light))}")
+
+
 def choose_curve(light: Light, *, camera: bool, icc_profile: bytes | None, gamma: float | None) -> Curve | None:
     """The curve to undo before restoring, or None to restore what is stored.
 
     ``"auto"``: where a ``camera`` took the picture. ``icc_profile`` goes before ``gamma`` (the exponent of a gAMA
     chunk, 1/2.2 = 0.45455), sRGB is what files without either mean. A file that holds light already needs no curve.
+    Raises ``UsrnetError`` for another ``light``.
     """
+    check_light(light)
     if light == "stored" or (light == "auto" and not camera):
         return None
     curve = from_icc(icc_profile) if icc_profile else None

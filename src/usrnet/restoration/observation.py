@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from usrnet import kernels
 from usrnet.degradation import check_scale
 from usrnet.errors import UsrnetError
 from usrnet.restoration.highlights import AUTO_LEVEL
-from usrnet.restoration.light import Curve, Light, choose_curve
+from usrnet.restoration.light import Curve, Light, check_light, choose_curve
 from usrnet.restoration.noise import NoiseLevel, Poisson, deviation, parse_noise
 
 DEFAULT_WIDTHS = {1: 0.4, 2: 0.7, 3: 1.5, 4: 2.0}
@@ -95,8 +95,7 @@ def observe(
     :func:`restore`. Raises ``UsrnetError`` for a scale, a kernel, a noise level or anything else that makes no sense.
     """
     s = check_scale(scale)
-    if light not in get_args(Light):
-        raise UsrnetError(f"light {light!r} is not known: choose {', '.join(get_args(Light))}")
+    check_light(light)
     if light == "auto" and (kernel is None or (isinstance(kernel, str) and kernel == "bicubic")):
         light = "stored"  # no lens blurred it: programs shrink what is stored, and the default is made for that
     field = kernels.resolve_field(kernel, scale=s)

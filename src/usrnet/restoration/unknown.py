@@ -84,7 +84,7 @@ def settle(
     ``pixels``: an array, or a file of which rows can be read; ``beside``: what lies beside them, which says how light
     was stored. ``jpeg``: the tables of the JPEG file it comes from.
     """
-    stored = {"camera": beside.camera, "icc_profile": beside.icc_profile, "gamma": beside.gamma}
+    stored = beside.storage
     if isinstance(known, Observation):
         return known.stored_as(**stored), None
     from usrnet.estimate import estimate_parts, noise_to_feed, parts_of

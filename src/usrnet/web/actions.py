@@ -16,6 +16,7 @@ from usrnet.errors import PictureError, UsrnetError
 from usrnet.figures import drawing
 from usrnet.restoration import Observation, Restorer, observe, restore_file
 from usrnet.restoration.jobs import Recipe, plan_jobs
+from usrnet.restoration.light import choose_curve
 from usrnet.web import limits
 from usrnet.web.jobs import Stopped
 from usrnet.weights import blend
@@ -170,10 +171,10 @@ class Found:
 
 def find(path: str, settings: Settings) -> Found:
     """Blur and noise of the whole picture at the scale of ``settings``, of which the others stay."""
-    from usrnet.estimate import curve_of, estimate_parts, jpeg_of_file, noise_to_feed, parts_of
+    from usrnet.estimate import estimate_parts, jpeg_of_file, noise_to_feed, parts_of
 
     pixels, picture = read_pixels(path), _picture_of(path)
-    curve = curve_of(picture.metadata, "auto")
+    curve = choose_curve("auto", **picture.metadata.storage)
     found = estimate_parts(parts_of(pixels), scale=settings.scale, jpeg=jpeg_of_file(Path(path)), curve=curve)
     major, minor = (float(np.clip(width, *WIDTHS)) for width in found.widths)
     if found.text == "delta":
@@ -215,10 +216,7 @@ def preview(path: str, settings: Settings, x: float, y: float) -> tuple[np.ndarr
     pixels = read_pixels(path)
     top, left, height, width = crop_of(pixels.shape[0], pixels.shape[1], x, y)
     before = pixels[top : top + height, left : left + width]
-    picture = _picture_of(path)
-    observation = settings.observation().stored_as(
-        camera=picture.camera, icc_profile=picture.icc_profile, gamma=picture.gamma
-    )
+    observation = settings.observation().stored_as(**_picture_of(path).metadata.storage)
     after = restorer_of(settings.weights()).crop(pixels, observation, top=top, left=left, height=height, width=width)
     return to_8bit(io.enlarge_nearest(before, settings.scale)), to_8bit(after)
 
