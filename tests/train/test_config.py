@@ -2,8 +2,9 @@ import pytest
 
 from usrnet.errors import UsrnetError
 from usrnet.model import CONFIGS
-from usrnet.train.config import read_config, recipes, validate
+from usrnet.train.config import read_config, validate
 from usrnet.train.loop import learning_rate
+from usrnet.train.settings import recipes
 
 FOLDERS = "data.folders=['photos']"
 

@@ -1,7 +1,10 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from safetensors.torch import load_file
 
+import usrnet
 from usrnet import io
 from usrnet.errors import UsrnetError
 from usrnet.estimate import covariance
@@ -12,7 +15,8 @@ from usrnet.train.estimator import draw_kernels, read_estimator_config, train_es
 def test_the_recipe_is_known_as_one_of_the_estimator(tmp_path):
     assert trains_estimator("estimator")
     assert not trains_estimator("default")
-    assert not trains_estimator(tmp_path / "nothing.toml")
+    with pytest.raises(UsrnetError, match="no such config file"):
+        trains_estimator(tmp_path / "nothing.toml")
     config = read_estimator_config("estimator", ['data.folders=["a"]', "schedule.steps=7", "run.output=elsewhere"])
     assert (config.schedule.steps, config.run.output) == (7, "elsewhere")
 
@@ -52,6 +56,17 @@ def test_a_short_run_writes_weights_that_load(photo, tmp_path):
     written = train_estimator(read_estimator_config("estimator", overrides))
     BlurNet().load_state_dict(load_file(written))
     assert (tmp_path / "run" / "held_out.txt").read_text("utf-8").count("\n") == 1
+
+
+def test_weights_of_something_else_are_no_start(photo, tmp_path):
+    for i in range(2):
+        io.write(tmp_path / f"{i}.png", io.Picture(photo))
+    start = Path(usrnet.__file__).parent / "weights" / "default.safetensors"
+    overrides = [
+        f"run.output={tmp_path / 'run'}", f'data.folders=["{tmp_path}"]', "data.held_out=1", f"model.init={start}",
+    ]  # fmt: skip
+    with pytest.raises(UsrnetError, match=r"default\.safetensors does not hold the weights of an estimator"):
+        train_estimator(read_estimator_config("estimator", overrides))
 
 
 def test_too_few_photos_are_an_error(photo, tmp_path):

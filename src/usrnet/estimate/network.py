@@ -14,9 +14,11 @@ from functools import cache
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from usrnet.errors import UsrnetError
 from usrnet.estimate.spectrum import BINS, features, turned
 
 WEIGHTS = Path(__file__).parents[1] / "weights" / "estimator.safetensors"
@@ -61,14 +63,22 @@ class BlurNet(nn.Module):
         return out[:, :3], out[:, 3:6].clamp(-8, 3), out[:, 6:]
 
 
+def read(path: str | Path) -> BlurNet:
+    """The network in a file; its sizes are read from the weights. Raises ``UsrnetError`` for another file."""
+    try:
+        state = load_file(path)
+        hidden = (state["layers.0.weight"].shape[0], state["layers.2.weight"].shape[0])
+        network = BlurNet(hidden, state["answer.0.weight"].shape[0])
+        network.load_state_dict(state)
+    except (OSError, SafetensorError, KeyError, RuntimeError) as error:
+        raise UsrnetError(f"{path} does not hold the weights of an estimator: {error}") from error
+    return network
+
+
 @cache
 def load() -> BlurNet:
-    """The network with the packaged weights; its sizes are read from them."""
-    state = load_file(WEIGHTS)
-    hidden = (state["layers.0.weight"].shape[0], state["layers.2.weight"].shape[0])
-    network = BlurNet(hidden, state["answer.0.weight"].shape[0])
-    network.load_state_dict(state)
-    return network.eval()
+    """The network with the packaged weights."""
+    return read(WEIGHTS).eval()
 
 
 @torch.inference_mode()

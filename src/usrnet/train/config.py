@@ -1,20 +1,17 @@
 """The configuration of a training run: one TOML file, validated."""
 
-import tomllib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from usrnet import kernels
 from usrnet.degradation import SCALES
-from usrnet.errors import UsrnetError
 from usrnet.model import CONFIGS
 from usrnet.model import Config as Sizes
 from usrnet.train.perceptual import NETWORKS
-
-RECIPES = Path(__file__).with_name("recipes")
+from usrnet.train.settings import checked, read_tree
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
@@ -338,69 +335,14 @@ class TrainConfig(Section):
         return self.schedule if own is None else Schedule(**own.model_dump(), steps=self.schedule.steps)
 
 
-def recipes() -> list[str]:
-    """The names of the recipes that come with the package."""
-    return sorted(path.stem for path in RECIPES.glob("*.toml"))
-
-
 def read_config(source: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
     """The configuration in a TOML file or a packaged recipe, with ``section.key=value`` put over it.
 
     Raises ``UsrnetError`` that names every wrong key and what is allowed there.
     """
-    path = Path(source)
-    if not path.is_file() and (RECIPES / f"{source}.toml").is_file():
-        path = RECIPES / f"{source}.toml"
-    try:
-        tree = tomllib.loads(path.read_text("utf-8"))
-    except OSError as error:
-        raise UsrnetError(
-            f"{source}: there is no such config file; recipes that come with usrnet: {', '.join(recipes())}"
-        ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UsrnetError(f"{path}: not a TOML file ({error})") from error
-    for override in overrides:
-        _put(tree, override)
-    return validate(tree, str(source))
+    return checked(TrainConfig, read_tree(source, overrides), str(source))
 
 
 def validate(tree: Any, name: str) -> TrainConfig:
     """A configuration from plain data; raises ``UsrnetError`` that names every wrong key."""
-    try:
-        return TrainConfig.model_validate(tree)
-    except ValidationError as error:
-        raise UsrnetError(f"{name}: " + "; ".join(_explain(problem) for problem in error.errors())) from error
-
-
-def _put(tree: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    *sections, last = key.strip().split(".")
-    if not equals or not last or not sections:
-        raise UsrnetError(f"--set {override}: write section.key=value, as in schedule.steps=1000")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text  # a word need not be quoted
-    for section in sections:
-        tree = tree.setdefault(section, {})
-        if not isinstance(tree, dict):
-            raise UsrnetError(f"--set {override}: {section} is not a section")
-    tree[last] = value
-
-
-def _explain(problem: Any) -> str:
-    where = ".".join(str(part) for part in problem["loc"]) or "the config"
-    if problem["type"] == "extra_forbidden":
-        section: Any = TrainConfig
-        for part in problem["loc"][:-1]:
-            annotation = section.model_fields[part].annotation
-            section = next((choice for choice in get_args(annotation) if hasattr(choice, "model_fields")), annotation)
-        return f"{where} is not a key: allowed are {', '.join(section.model_fields)}"
-    if where == "data.folders" and problem["type"] in ("missing", "too_short"):
-        return """data.folders is missing: name the folders of your photos, as in --set data.folders='["photos"]'"""
-    if problem["type"] == "missing":
-        return f"{where} is missing"
-    message = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "value_error":
-        return message if where == "the config" else f"{where}: {message}"
-    return f"{where} = {problem['input']!r}: {message[0].lower()}{message[1:]}"
+    return checked(TrainConfig, tree, name)

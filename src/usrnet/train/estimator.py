@@ -12,7 +12,6 @@ time turned, exposed and disturbed anew.
 
 import math
 import time
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
@@ -22,8 +21,8 @@ from typing import Annotated
 import numpy as np
 import torch
 from PIL import Image
-from pydantic import Field, ValidationError
-from safetensors.torch import load_file, save
+from pydantic import Field
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from usrnet import kernels
@@ -32,13 +31,14 @@ from usrnet.degradation import degrade_batch
 from usrnet.errors import UsrnetError
 from usrnet.estimate import covariance
 from usrnet.estimate.masks import choose_tiles, clipped
-from usrnet.estimate.network import FAMILIES, BlurNet
+from usrnet.estimate.network import FAMILIES, BlurNet, read
 from usrnet.estimate.noise import noise_of
 from usrnet.estimate.spectrum import SMALLEST, TILE, features, spectra_of, turned
 from usrnet.io import read_rgb
 from usrnet.restoration.light import SRGB
-from usrnet.train.config import RECIPES, Positive, Section, Share
+from usrnet.train.config import Positive, Section, Share
 from usrnet.train.photos import list_photos
+from usrnet.train.settings import checked, read_tree
 
 LARGEST = 128  # side of an observed picture
 TILES = 16  # of a picture that are kept
@@ -75,7 +75,10 @@ class EstimatorSchedule(Section):
 
 
 class EstimatorModel(Section):
-    """Sizes of the network, a file to start from, and how far widths lean to the narrow side: 0.5 is not at all."""
+    """How the network starts, and how far its widths lean to the narrow side: 0.5 is not at all.
+
+    ``hidden``: the widths of a new one; ``init``: a file of weights to start from, whose sizes then count.
+    """
 
     hidden: tuple[Positive, Positive] = (512, 256)
     init: str | None = None
@@ -92,38 +95,15 @@ class EstimatorConfig(Section):
 
 
 def trains_estimator(source: str | Path) -> bool:
-    """Whether a recipe's name or a TOML file is for this network: the file says ``trains = "estimator"``."""
-    try:
-        return tomllib.loads(_file_of(source).read_text("utf-8")).get("trains") == "estimator"
-    except (OSError, tomllib.TOMLDecodeError, UnicodeDecodeError):
-        return False  # the other reader says what is wrong with it
+    """Whether a recipe or a TOML file is for this network: it says ``trains = "estimator"``."""
+    return read_tree(source).get("trains") == "estimator"
 
 
 def read_estimator_config(source: str | Path, overrides: Sequence[str] = ()) -> EstimatorConfig:
     """The configuration in a TOML file or recipe, with ``section.key=value`` put over it. Raises ``UsrnetError``."""
-    tree = tomllib.loads(_file_of(source).read_text("utf-8"))
+    tree = read_tree(source, overrides)
     tree.pop("trains", None)
-    tree.setdefault("data", {})  # photos are not named by the recipe
-    for override in overrides:
-        key, equals, text = override.partition("=")
-        section, dot, name = key.strip().partition(".")
-        if not (equals and dot):
-            raise UsrnetError(f"--set {override}: write section.key=value, as in schedule.steps=1000")
-        try:
-            value = tomllib.loads(f"value = {text}")["value"]
-        except tomllib.TOMLDecodeError:
-            value = text  # a word need not be quoted
-        tree.setdefault(section, {})[name] = value
-    try:
-        return EstimatorConfig.model_validate(tree)
-    except ValidationError as error:
-        problems = (f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
-        raise UsrnetError(f"{source}: " + "; ".join(problems)) from error
-
-
-def _file_of(source: str | Path) -> Path:
-    recipe = RECIPES / f"{source}.toml"
-    return recipe if recipe.is_file() and not Path(source).is_file() else Path(source)
+    return checked(EstimatorConfig, tree, str(source))
 
 
 class Greys:
@@ -370,11 +350,9 @@ def train_estimator(config: EstimatorConfig) -> Path:
         raise UsrnetError(f"{len(listing.files)} photos are too few to hold out {config.data.held_out} of them")
     held_out, training = listing.split(config.data.held_out)
     (folder / "held_out.txt").write_text("\n".join(map(str, held_out.files)) + "\n", "utf-8")
+    network = read(config.model.init) if config.model.init else BlurNet(config.model.hidden)
     pool = Pool(Greys(training.files, rng), config, rng)
     test = _fixed_set(Greys(held_out.files, np.random.default_rng(1)), config)
-    network = BlurNet(config.model.hidden)
-    if config.model.init:
-        network.load_state_dict(load_file(config.model.init), strict=False)
     average = torch.optim.swa_utils.AveragedModel(
         network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(config.schedule.ema)
     )
