@@ -143,6 +143,16 @@ def test_processes_give_the_same_scores(folder, tmp_path):
         assert all(a[name].psnr == pytest.approx(b[name].psnr, abs=1e-3) for name in a)
 
 
+def test_the_mean_over_flips_and_turns_is_a_method_of_its_own(folder, tmp_path):
+    chosen = rows(scales=(3,), noise=(2.55,))
+    alone = run(Evaluation("table1", folder, chosen, ["default"], examples=0), tmp_path / "out")
+    both = run(Evaluation("table1", folder, chosen, ["default", "default+"], examples=0), tmp_path / "out")
+    assert both.scores["default"] == alone.scores["default"]  # read again, not taken for the other's
+    for number in range(len(chosen)):
+        assert both.mean("default+", number) > both.mean("default", number) + 0.01
+    assert "| default+ |" in as_markdown(both)
+
+
 def test_reports(folder, tmp_path):
     evaluation = Evaluation("table1", folder, rows((2, 3)), ["tv", "bicubic"], examples=3)
     results = run(evaluation, tmp_path)
@@ -297,6 +307,9 @@ def test_command_line(folder, tmp_path):
     done = usrnet(*common, "--kernels", kernel, "--scales", "4", "--model", "tv", "--model", "bicubic")
     assert done.returncode == 0, done.stderr
     assert "| ×4, noise 0 | tv |" in done.stdout
+    more = usrnet(*common, "--kernels", kernel, "--scales", "4", "--model", "tv", "--model", "bicubic", "--ensemble")
+    assert "| ×4, noise 0 | tv+ |" in more.stdout
+    assert "bicubic+" not in more.stdout
     assert {path.name for path in (tmp_path / "out").iterdir()} == {
         "pictures", "scores.jsonl", "results.json", "results.csv", "results.md", "report.html",
     }  # fmt: skip

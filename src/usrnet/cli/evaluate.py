@@ -48,6 +48,9 @@ def evaluate(
     workers: Annotated[int, typer.Option(min=1, help="Processes; they share the cores.")] = 1,
     draws: Annotated[int, typer.Option(min=1, help="blind: kernels per picture, scale and noise level.")] = 5,
     examples: Annotated[int, typer.Option(min=0, help="How many results are kept as pictures.")] = 6,
+    ensemble: Annotated[
+        bool, typer.Option("--ensemble", help="Also every model's mean over the eight flips and turns, as MODEL+.")
+    ] = False,
     perceptual: Annotated[
         bool, typer.Option("--perceptual", help="Also the distance of features (EfficientNet-Lite0; not LPIPS).")
     ] = False,
@@ -66,6 +69,7 @@ def evaluate(
         return
     from usrnet.cli.progress import progress_bar
     from usrnet.evaluate import Evaluation, Results, published_rows, write_reports
+    from usrnet.evaluate.methods import ENSEMBLE, INTERPOLATION
     from usrnet.evaluate.run import can_measure_features, note_conversions
     from usrnet.kernels import load_all
 
@@ -79,8 +83,9 @@ def evaluate(
         whole(numbers(scales, "--scales")) if scales else None,
         numbers(noise, "--noise") if noise else None,
     )
+    methods = [*model, *(one + ENSEMBLE for one in model if one != INTERPOLATION and ensemble)]
     evaluation = Evaluation(
-        name, folder, rows, model, device=device, precision=precision, examples=examples,
+        name, folder, rows, methods, device=device, precision=precision, examples=examples,
         perceptual=perceptual and can_measure_features(),
     )  # fmt: skip
     note_conversions(evaluation.pictures())

@@ -17,6 +17,7 @@ from usrnet.restoration import Boundary, Observation, Restorer
 from usrnet.weights import load
 
 INTERPOLATION = "bicubic"
+ENSEMBLE = "+"  # ends the name of a model whose results for the eight flips and turns are averaged
 
 Method = Callable[[np.ndarray, Row], np.ndarray]
 """Small picture h×w×3 float32 and row → restored sh×sw×3 float32, clipped to [0,1]."""
@@ -24,10 +25,13 @@ Method = Callable[[np.ndarray, Row], np.ndarray]
 
 @cache
 def make_method(name: str, *, boundary: Boundary, device: str, precision: str) -> Method:
-    """The method behind a name: ``"bicubic"`` (interpolation), or whatever ``usrnet.load`` takes."""
+    """The method behind a name: ``"bicubic"`` (interpolation), or what ``usrnet.load`` takes, and perhaps ``+``."""
     if name == INTERPOLATION:
         return interpolate_circular if boundary == "circular" else interpolate
-    restorer = Restorer(name, tile="off", precision=precision, device=device, boundary=boundary)
+    restorer = Restorer(
+        name.removesuffix(ENSEMBLE), tile="off", precision=precision, device=device, boundary=boundary,
+        ensemble=name.endswith(ENSEMBLE),
+    )  # fmt: skip
 
     def restore(small: np.ndarray, row: Row) -> np.ndarray:
         return restorer.restore(small, Observation(row.scale, row.kernel, row.noise_level))
@@ -38,9 +42,11 @@ def make_method(name: str, *, boundary: Boundary, device: str, precision: str) -
 @cache
 def digest(name: str) -> str:
     """What decides a method's results: the version of this package and the values of the weights."""
-    content = hashlib.sha256(f"{__version__} {name if name in (INTERPOLATION, 'tv') else ''}".encode())
+    model = name.removesuffix(ENSEMBLE)
+    content = hashlib.sha256(f"{__version__} {model if model in (INTERPOLATION, 'tv') else ''}".encode())
+    content.update(name[len(model) :].encode())
     if name != INTERPOLATION:
-        for key, value in sorted(load(name).state_dict().items()):
+        for key, value in sorted(load(model).state_dict().items()):
             content.update(key.encode())
             content.update(value.cpu().contiguous().numpy().tobytes())
     return content.hexdigest()[:16]
@@ -48,8 +54,10 @@ def digest(name: str) -> str:
 
 def label(name: str) -> str:
     """The name in reports: files lose their folder and suffix."""
-    path = Path(name)
-    return path.stem if path.suffix in (".pth", ".safetensors") else path.name
+    model = name.removesuffix(ENSEMBLE)
+    path = Path(model)
+    short = path.stem if path.suffix in (".pth", ".safetensors") else path.name
+    return short + name[len(model) :]
 
 
 def interpolate(small: np.ndarray, row: Row) -> np.ndarray:
