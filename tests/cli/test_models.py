@@ -1,6 +1,7 @@
 """``usrnet models``: what it prints, where, and what it refuses."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -78,6 +79,15 @@ def test_info_of_a_file(tmp_path: Path) -> None:
     assert found["config"] == {"n_iter": 2, "channels": [2, 3, 4, 5], "blocks": 1, "hidden": 6, "carry": False}
     assert found["metadata"]["steps"] == "9"
     assert found["path"] == str(file)
+
+
+def test_a_file_does_not_say_what_it_is_itself(tmp_path: Path) -> None:
+    told = {"architecture": "a better one", "sha256": "a better one", "steps": "12"}
+    save(USRNet(replace(SMALL, carry=True)), tmp_path / "a.safetensors", metadata=told)
+    lines = run("info", tmp_path / "a.safetensors").stdout.splitlines()
+    assert any(line.startswith("architecture") and "features carried on" in line for line in lines)
+    assert not any("a better one" in line for line in lines)
+    assert any(line.split() == ["steps", "12"] for line in lines)
 
 
 def test_info_of_official_weights(shared: Path) -> None:

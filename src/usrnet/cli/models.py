@@ -57,8 +57,8 @@ def info(
         "verified": _verified(found),
         "source": found.source,
         "licence": found.licence,
-        **found.metadata,
     }
+    lines |= {key: text for key, text in found.metadata.items() if lines.get(key) is None}
     for key, value in lines.items():
         if value is not None:
             print(f"{key:14}{value}")

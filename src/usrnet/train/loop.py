@@ -327,7 +327,7 @@ def flatten(tree: dict[str, Any]) -> dict[str, Any]:
 
 def export(model: nn.Module, path: Path, config: TrainConfig, step: int, psnr: float | None = None) -> None:
     """The averaged weights as a file that ``usrnet restore --model`` takes, with how they were made."""
-    metadata = {"architecture": config.model.architecture, "steps": str(step), "config": config.model_dump_json()}
+    metadata = {"steps": str(step), "config": config.model_dump_json()}
     if psnr is not None:
         metadata["validation_psnr"] = f"{psnr:.3f}"
     weights.save(model, path, metadata=metadata, overwrite=True)
