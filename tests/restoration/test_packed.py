@@ -91,9 +91,10 @@ def test_features_carried_from_iteration_to_iteration(model, shape, dtype, toler
     if dtype == torch.bfloat16 and not computes("bf16", torch.device("cpu")):
         pytest.skip("this processor has no bfloat16")
     torch.manual_seed(0)
-    carrying = USRNet(replace(TINY, carry=True)).eval()
-    carrying.load_state_dict(model.state_dict(), strict=False)
-    carrying.get_parameter("p.m_carry.weight").data.mul_(0.5)
+    plain, carrying = (USRNet(replace(TINY, carry=carry)).eval() for carry in (False, True))
+    for network in (plain, carrying):
+        network.load_state_dict(model.state_dict(), strict=False)
+    carrying.get_parameter("p.m_carry.weight").data.uniform_(-0.04, 0.04)
     packed = pack(carrying, dtype)
     assert packed is not None
     n, height, width = shape
@@ -102,7 +103,7 @@ def test_features_carried_from_iteration_to_iteration(model, shape, dtype, toler
     with torch.inference_mode():
         expected = carrying(*arguments)
         assert (packed(*arguments) - expected).square().mean().sqrt() < tolerance
-        assert (model(*arguments) - expected).square().mean().sqrt() > 0.1
+        assert (plain(*arguments) - expected).square().mean().sqrt() > 0.05
 
 
 def test_what_cannot_be_packed():
