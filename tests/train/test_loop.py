@@ -304,6 +304,9 @@ def test_fine_tuning_starts_from_weights(tree, tmp_path):
     for name, tensor in before.items():
         assert torch.allclose(tensor, tuned[name], atol=1e-6), name
     assert tuned.keys() - before.keys() == {"p.m_carry.weight"}
+    tree["model"] |= {"init": str(tmp_path / "tuned" / "last.safetensors"), "carry": None}  # as the start has it
+    tree["run"]["output"] = str(tmp_path / "on")
+    assert usrnet.load(train(validate(tree, "test")) / "last.safetensors").state_dict().keys() == tuned.keys()
     tree["model"] |= {"hidden": 16}
     tree["run"]["output"] = str(tmp_path / "other")
     with pytest.raises(UsrnetError, match="other sizes"):

@@ -28,7 +28,8 @@ class Model(Section):
 
     ``init``: ``"identity"`` (the prior does nothing yet), ``"orthogonal"`` (as the published training starts), or a
     name or file that ``usrnet.load`` takes. ``carry``: features go from one iteration to the next, which the
-    published network does not have; weights without them are taken as a start all the same.
+    published network does not have; weights without them are taken as a start all the same. Where it is not given,
+    it is as in the weights to start from.
     """
 
     architecture: str = "usrnet-tiny"

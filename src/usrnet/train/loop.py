@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -246,7 +246,9 @@ def initial_model(config: TrainConfig) -> USRNet:
     model = weights.load(config.model.init)
     if not isinstance(model, USRNet):
         raise UsrnetError(f"model.init = {config.model.init!r} has no weights that could be trained")
-    if sizes.carry and not model.config.carry:
+    if config.model.carry is None:
+        sizes = replace(sizes, carry=model.config.carry)
+    elif sizes.carry and not model.config.carry:
         model = with_carry(model)
     if model.config != sizes:
         raise UsrnetError(
