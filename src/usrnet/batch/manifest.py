@@ -49,6 +49,7 @@ class Manifest:
 
     def __init__(self, folder: str) -> None:
         self.address = f"{folder.rstrip('/')}/{NAME}"
+        self.unwritten: UsrnetError | None = None  # why the file lacks rows, if it does
         self.rows: dict[str, Row] = {row.output: row for row in self._read()}
 
     def add(self, rows: Iterable[Row]) -> None:

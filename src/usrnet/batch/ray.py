@@ -55,7 +55,8 @@ def run_batch(
     ``address``: of a cluster that runs (``host:6379``, ``ray://host:10001`` or ``auto``), else one starts on this
     machine. ``workers``: at most; as many as the cluster's CPUs or GPUs allow if None. ``threads``: CPUs of each
     worker. ``progress``: called with the number of pictures done and of all. Raises ``UsrnetError`` when the cluster
-    cannot be reached; whatever a picture raises is in its row.
+    cannot be reached or the manifest not be written before the work; afterwards that is its ``unwritten``. Whatever a
+    picture raises is in its row.
     """
     ray = require("ray", extra="batch")
     require("ray.data", extra="batch")
@@ -89,7 +90,10 @@ def run_batch(
                 f"the cluster gave up ({_first_line(error)}): what is finished stays, run it again"
             ) from error
     finally:
-        manifest.write()
+        try:
+            manifest.write()
+        except UsrnetError as error:  # the rows are worth more than their file
+            manifest.unwritten = error
         ray.shutdown()
     return manifest
 

@@ -73,5 +73,7 @@ def batch(
     for row in failed:
         print(f"usrnet: {row.error}", file=sys.stderr)
     print(f"{len(rows) - len(failed)} of {len(rows)} pictures are there, see {manifest.address}", file=sys.stderr)
-    if failed:
+    if manifest.unwritten:
+        print(f"usrnet: {manifest.unwritten}", file=sys.stderr)
+    if failed or manifest.unwritten:
         raise typer.Exit(1)
