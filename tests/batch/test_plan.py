@@ -1,13 +1,18 @@
 """What a batch is to do, before any of it is done."""
 
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from usrnet import io
+from usrnet.batch.manifest import Manifest
 from usrnet.batch.plan import Settings, plan_batch, read_settings
 from usrnet.errors import UsrnetError
+from usrnet.restoration import Unknown
 
 
 @pytest.fixture
@@ -53,14 +58,37 @@ def test_settings_of_single_pictures(photos: Path, tmp_path: Path) -> None:
     assert found["a_x3.png"] == Settings(3, str(tmp_path / "psf.npy"), 2.0)
     assert found["b_x2.png"] == Settings()
     assert found["c_x2.tif"] == Settings(2, "gaussian:2", 7.5)
-    assert plan.observations[found["a_x3.png"]].taps.shape == (1, 3, 3)
+    taps = plan.observations[found["a_x3.png"]].taps
+    assert taps is not None
+    assert taps.shape == (1, 3, 3)
+
+
+def test_settings_that_are_found_in_the_picture(photos: Path, tmp_path: Path) -> None:
+    table = tmp_path / "settings.csv"
+    table.write_text('picture,kernel,noise\na.png,auto,auto\nb.png,"gaussian:2,1,30",auto\nc.tif,,"poisson:0.1,1"\n')
+    own = read_settings(table, Settings.of_texts(3, "auto", "4"))
+    assert own == {
+        "a.png": Settings(3, "auto", "auto"),
+        "b.png": Settings(3, "gaussian:2,1,30", "auto"),
+        "c.tif": Settings(3, "auto", "poisson:0.1,1"),
+    }
+    plan = plan_batch(str(photos), str(tmp_path / "out"), Settings(3), by_picture=own, recursive=True)
+    found = {task.settings: plan.observations[task.settings] for task in plan.tasks}
+    unknown, measured = found[own["a.png"]], found[own["b.png"]]
+    assert isinstance(unknown, Unknown)
+    assert (unknown.taps, unknown.noise_level) == (None, None)
+    assert measured.taps is not None
+    assert measured.noise_level is None
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("picture,scale\na.png,7\n", r"line 2: scale 7 is not supported"),
-        ("picture,scale\na.png,two\n", r"line 2: invalid literal"),
+        ("picture,scale\na.png,two\n", r"line 2: scale 'two' is not a whole number from 1 to 4"),
+        ("picture,scale\na.png,auto\n", r"line 2: scale 'auto' is not"),
+        ("picture,noise\na.png,loud\n", r"line 2: noise 'loud' is not a number"),
+        ("picture,kernel\na.png,gaussian:2,1,30\n", r"line 2: more fields than columns"),
         ("picture,kernel\na.png,gausian:2\n", r"line 2: kernel 'gausian:2' is not known"),
         ("picture,noise\na.png,999\n", r"line 2: noise level 999"),
         ("picture,noise\na.png,1\na.png,2\n", r"line 3: a\.png was there before"),
@@ -87,13 +115,49 @@ def test_places_that_cannot_be_read(tmp_path: Path) -> None:
         targets(tmp_path, tmp_path / "out")
     with pytest.raises(UsrnetError, match="no pictures there"):
         targets(tmp_path.as_uri(), tmp_path / "out")
+    with pytest.raises(UsrnetError, match=r"cannot be listed \(there is no such folder"):
+        targets((tmp_path / "absent").as_uri(), tmp_path / "out")
     with pytest.raises(UsrnetError, match="nowhere:// cannot be read"):
         targets("nowhere://a/b", tmp_path / "out")
+    with pytest.raises(UsrnetError, match="there is no such picture or folder"):
+        targets(tmp_path / "absent", tmp_path / "out")
     with pytest.raises(UsrnetError, match="cannot read"):
         targets(tmp_path / "absent.txt", tmp_path / "out")
     (tmp_path / "empty.txt").write_text("\n")
     with pytest.raises(UsrnetError, match="no pictures are listed"):
         targets(tmp_path / "empty.txt", tmp_path / "out")
+
+
+class Refusing(BaseHTTPRequestHandler):
+    """A store that lets nobody in without credentials."""
+
+    def do_GET(self) -> None:
+        self.send_error(403)
+
+    do_HEAD = do_PUT = do_GET  # noqa: N815
+
+    def log_message(self, *_: object) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        pass
+
+
+@pytest.fixture
+def refusing() -> Iterator[str]:
+    pytest.importorskip("aiohttp")  # fsspec reads http with it; Ray brings it along
+    with ThreadingHTTPServer(("127.0.0.1", 0), Refusing) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of aiohttp and fsspec
+def test_an_address_without_credentials(photos: Path, tmp_path: Path, refusing: str) -> None:
+    advice = "check the address, and this machine's credentials for it"
+    for place in (f"{refusing}/photos", f"{refusing}/photos/*.png"):
+        with pytest.raises(UsrnetError, match=rf"cannot be listed \(403.*Forbidden.*{advice}"):
+            targets(place, tmp_path / "out")
+    with pytest.raises(UsrnetError, match=r"out/manifest\.parquet: cannot be read \(403.*Forbidden"):
+        Manifest(f"{refusing}/out")
+    assert Manifest((tmp_path / "out").as_uri()).rows == {}
 
 
 def test_two_pictures_of_one_name(photos: Path, tmp_path: Path) -> None:

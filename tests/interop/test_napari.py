@@ -41,7 +41,7 @@ def wait(widget: RestoreWidget) -> None:
     from qtpy.QtWidgets import QApplication
 
     end = time.monotonic() + 120
-    while not widget.run.enabled:
+    while not (widget.run.enabled and widget.find.enabled):
         assert time.monotonic() < end, "the worker does not finish"
         application = QApplication.instance()
         assert application is not None
@@ -96,9 +96,47 @@ def test_a_stack_is_restored_slice_by_slice(viewer, photo: np.ndarray, dtype: ty
         assert np.abs(layer.data[index].astype(float) - alone).mean() < 700  # of 65535: the range is the stack's own
 
 
+def test_find_fills_in_blur_and_noise(viewer, photo: np.ndarray) -> None:
+    soft = usrnet.degrade(photo, "gaussian:2.5", scale=1, noise_level=6)
+    viewer.add_image(soft, name="soft")
+    widget = RestoreWidget(viewer)
+    widget.find.changed.emit(True)  # noqa: FBT003
+    assert not widget.run.enabled
+    wait(widget)
+    guess = usrnet.estimate(soft, scale=1)
+    assert widget.kernel.value == guess.text
+    assert widget.noise.value == pytest.approx(guess.noise_level, abs=0.01)
+    assert widget.status.value == f"Found {guess}."
+    assert guess.widths[1] > 1.5  # the layer's blur, not the default, which is 0.4
+    assert widget.noise.value == pytest.approx(6, rel=0.15)
+    widget.start()
+    wait(widget)
+    expected = usrnet.restore(soft, scale=1, kernel=guess.text, noise_level=widget.noise.value)
+    np.testing.assert_array_equal(viewer.layers[-1].data, expected)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_find_looks_at_the_slice_that_is_shown(viewer, photo: np.ndarray, dtype: type) -> None:
+    grey = photo[..., 1]
+    planes = [usrnet.degrade(grey, f"gaussian:{width}", scale=1, noise_level=3) for width in (1.2, 3.5)]
+    viewer.add_image(np.zeros((4, 5, *grey.shape), np.uint8))  # a layer with more axes stands beside it
+    viewer.add_image(np.stack(planes).astype(dtype))
+    widget, found = RestoreWidget(viewer), {}
+    for index in (0, 1):
+        viewer.dims.set_current_step(1, index)
+        widget.start_to_find()
+        wait(widget)
+        found[index] = widget.kernel.value
+        assert found[index] == usrnet.estimate(planes[index], scale=1).text
+    assert found[0] != found[1]
+
+
 def test_mistakes_are_said_in_the_widget(viewer) -> None:
     widget = RestoreWidget(viewer)
     widget.start()
+    assert widget.status.value == "Select an image layer."
+    widget.status.value = ""
+    widget.start_to_find()
     assert widget.status.value == "Select an image layer."
     viewer.add_image(np.zeros((8, 8), np.uint8))
     widget.kernel.value = "gausian:2"

@@ -1,6 +1,5 @@
 """The manifest of a batch: a Parquet file with one row for every picture, written again as the work goes on."""
 
-import contextlib
 import io
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
@@ -12,7 +11,7 @@ import pyarrow.parquet as pq
 
 from usrnet.atomic import write_bytes
 from usrnet.batch.places import is_address, place
-from usrnet.errors import UsrnetError
+from usrnet.errors import PictureError, UsrnetError
 
 NAME = "manifest.parquet"
 
@@ -21,19 +20,21 @@ NAME = "manifest.parquet"
 class Row:
     """What became of one picture. ``seconds`` and ``worker`` (host and process) are those of the restoring.
 
-    ``notes``: what a person should know although the work went on.
+    ``kernel``, ``noise_level``: as they were asked for; where one is ``auto``, ``estimate`` is what was found in the
+    picture, as ``usrnet estimate --json`` says it. ``notes``: what a person should know although the work went on.
     """
 
     input: str
     output: str
     scale: int
     kernel: str
-    noise_level: float
+    noise_level: str
     model: str
     status: Literal["written", "skipped", "failed"]
     seconds: float = 0.0
     error: str = ""
     notes: str = ""
+    estimate: str = ""
     worker: str = ""
     peak_mb: float = 0.0
 
@@ -48,6 +49,7 @@ class Manifest:
 
     def __init__(self, folder: str) -> None:
         self.address = f"{folder.rstrip('/')}/{NAME}"
+        self.unwritten: UsrnetError | None = None  # why the file lacks rows, if it does
         self.rows: dict[str, Row] = {row.output: row for row in self._read()}
 
     def add(self, rows: Iterable[Row]) -> None:
@@ -75,12 +77,15 @@ class Manifest:
 
     def _read(self) -> list[Row]:
         content: Any = Path(self.address)
-        if is_address(self.address):
-            there = place(self.address)
-            with contextlib.suppress(Exception):
-                content = there.read() if there.exists() else content
-        if isinstance(content, Path) and not content.exists():
-            return []
+        try:
+            if is_address(self.address):
+                content = place(self.address).read()
+            elif not content.exists():
+                return []
+        except PictureError as error:
+            if isinstance(error.__cause__, FileNotFoundError):
+                return []
+            raise  # or the rows of an earlier run would be lost
         try:
             return [Row(**row) for row in pq.read_table(content).select(SCHEMA.names).to_pylist()]
         except (pa.ArrowException, OSError, TypeError, KeyError) as error:

@@ -4,31 +4,48 @@ import csv
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from glob import has_magic
 from pathlib import Path, PurePosixPath
 
 from usrnet.batch.places import is_address, listing
 from usrnet.errors import UsrnetError
 from usrnet.io import SUFFIXES
-from usrnet.restoration import DEFAULT_NOISE_LEVEL, Observation, default_kernel, observe
+from usrnet.restoration import AUTO, DEFAULT_NOISE_LEVEL, Observation, Unknown, ask, default_kernel
 from usrnet.restoration.jobs import Job, Recipe, find_pictures, plan_jobs
+from usrnet.restoration.noise import parse_noise
 
 COLUMNS = ("picture", "scale", "kernel", "noise")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What is known of a picture, as people write it; ``kernel`` None is the mild default."""
+    """What is said of a picture, as people write it; ``kernel`` None is the mild default.
+
+    ``kernel`` and ``noise_level`` may be ``"auto"``: found in the picture by the worker that restores it.
+    """
 
     scale: int = 2
     kernel: str | None = None
-    noise_level: float = DEFAULT_NOISE_LEVEL
+    noise_level: float | str = DEFAULT_NOISE_LEVEL
+
+    @classmethod
+    def of_texts(cls, scale: str | int, kernel: str | None, noise_level: str | float) -> "Settings":
+        """Checked; a number is one, however it is written. Raises ``UsrnetError``."""
+        try:
+            scale = int(scale)
+        except ValueError as error:
+            raise UsrnetError(f"scale {scale!r} is not a whole number from 1 to 4") from error
+        level = noise_level if noise_level == AUTO else parse_noise(noise_level)
+        settings = cls(scale, kernel, level if isinstance(level, float) else str(noise_level))
+        settings.observe()
+        return settings
 
     def recipe(self, model: str, source: str = "") -> Recipe:
         kernel = self.kernel or default_kernel(self.scale)
         return replace(Recipe.of_settings(self.scale, kernel, self.noise_level, model), source=source)
 
-    def observe(self) -> Observation:
-        return observe(scale=self.scale, kernel=self.kernel, noise_level=self.noise_level)
+    def observe(self) -> Observation | Unknown:
+        return ask(scale=self.scale, kernel=self.kernel, noise_level=self.noise_level)
 
 
 @dataclass(frozen=True)
@@ -46,7 +63,7 @@ class Plan:
 
     folder: str
     tasks: list[Task]
-    observations: Mapping[Settings, Observation]
+    observations: Mapping[Settings, Observation | Unknown]
     model: str
 
 
@@ -98,19 +115,16 @@ def read_settings(path: Path, default: Settings) -> dict[str, Settings]:
             raise UsrnetError(f"{where}: no picture is named")
         if name in found:
             raise UsrnetError(f"{where}: {name} was there before")
+        if None in row:
+            raise UsrnetError(f"{where}: more fields than columns (quote a kernel that has commas)")
         try:
-            known = Settings(
-                int(row.get("scale") or default.scale),
+            found[name] = Settings.of_texts(
+                row.get("scale") or default.scale,
                 _beside((row.get("kernel") or "").strip() or default.kernel, path.parent),
-                float(row.get("noise") or default.noise_level),
+                (row.get("noise") or "").strip() or default.noise_level,
             )
-        except ValueError as error:
-            raise UsrnetError(f"{where}: {error}") from error
-        try:
-            known.observe()
         except UsrnetError as error:
             raise UsrnetError(f"{where}: {error}") from error
-        found[name] = known
     return found
 
 
@@ -132,6 +146,8 @@ def _find(source: str, *, recursive: bool) -> list[tuple[str, str]]:
         return [(name, root if name.startswith(f"{root}/") and root else name.rpartition("/")[0]) for name in names]
     if source.lower().endswith(".txt"):
         return _listed(Path(source))
+    if not has_magic(source) and not Path(source).exists():
+        raise UsrnetError(f"{source}: there is no such picture or folder")
     return [(str(path), str(root)) for path, root in find_pictures([source], recursive=recursive)]
 
 

@@ -7,6 +7,7 @@ what another attempt left, so that every picture has exactly one, complete.
 
 import contextlib
 import io
+import json
 import logging
 import os
 import socket
@@ -25,7 +26,7 @@ from usrnet.batch.places import is_address, place
 from usrnet.batch.plan import Plan, Settings, Task
 from usrnet.device import choose_device, choose_precision, keep_freed_memory
 from usrnet.errors import PictureError, UsrnetError, UsrnetWarning, require
-from usrnet.restoration import Observation, Restorer, restore_pictures, sort_out
+from usrnet.restoration import Observation, Outcome, Restorer, Unknown, restore_pictures, sort_out
 from usrnet.restoration.jobs import Job, Recipe
 
 WORKER_MEMORY = 2 * 2**30
@@ -34,6 +35,7 @@ WORKER_MEMORY = 2 * 2**30
 MANIFEST_SECONDS = 10.0  # how often the manifest is written while the work goes on
 MOST_BLOCKS = 5000  # a block of names is what is done again when a worker dies; each costs Ray some milliseconds
 ANSWER_SECONDS = 10  # how long a cluster may take to answer
+SETTINGS_FRAME = bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])  # what an HTTP/2 connection, and so gRPC, begins with
 
 
 def run_batch(
@@ -53,7 +55,8 @@ def run_batch(
     ``address``: of a cluster that runs (``host:6379``, ``ray://host:10001`` or ``auto``), else one starts on this
     machine. ``workers``: at most; as many as the cluster's CPUs or GPUs allow if None. ``threads``: CPUs of each
     worker. ``progress``: called with the number of pictures done and of all. Raises ``UsrnetError`` when the cluster
-    cannot be reached; whatever a picture raises is in its row.
+    cannot be reached or the manifest not be written before the work; afterwards that is its ``unwritten``. Whatever a
+    picture raises is in its row.
     """
     ray = require("ray", extra="batch")
     require("ray.data", extra="batch")
@@ -65,11 +68,12 @@ def run_batch(
         manifest.write()
         return manifest
     manifest.write()  # a place that cannot be written is told before the work
+    network = _network(plan.model)  # what is wrong with it is told before a cluster starts
     _join(ray, address, cpus=None if workers is None else workers * threads)
     try:
         written = time.monotonic()
         done = total - len(todo)
-        rows = _dataset(ray, plan, todo, workers, threads, precision, tile, max_pixels, overwrite=overwrite)
+        rows = _dataset(ray, plan, todo, network, workers, threads, precision, tile, max_pixels, overwrite=overwrite)
         try:
             for row in rows.iter_rows():
                 manifest.add(
@@ -78,14 +82,18 @@ def run_batch(
                 done += 1
                 progress(done, total)
                 if time.monotonic() - written > MANIFEST_SECONDS:
-                    manifest.write()
+                    with contextlib.suppress(UsrnetError):  # a full disk need not stop the workers; told at the end
+                        manifest.write()
                     written = time.monotonic()
         except ray.exceptions.RayError as error:
             raise UsrnetError(
                 f"the cluster gave up ({_first_line(error)}): what is finished stays, run it again"
             ) from error
     finally:
-        manifest.write()
+        try:
+            manifest.write()
+        except UsrnetError as error:  # the rows are worth more than their file
+            manifest.unwritten = error
         ray.shutdown()
     return manifest
 
@@ -97,7 +105,8 @@ def _still_to_do(plan: Plan, manifest: Manifest, *, overwrite: bool) -> list[Tas
         job = _job(task, plan.model)
         if is_address(task.target):
             before = manifest.rows.get(task.target)
-            same = before is not None and before.status != "failed" and _recipe_of(before) == job.recipe
+            wanted = _row(task, plan.model, "written")
+            same = before is not None and before.status != "failed" and _asked(before) == _asked(wanted)
             if not overwrite and same and place(task.target).exists():
                 continue
             todo.append(task)
@@ -115,6 +124,7 @@ def _dataset(
     ray: Any,
     plan: Plan,
     todo: list[Task],
+    network: Any,
     workers: int | None,
     threads: int,
     precision: str,
@@ -124,9 +134,17 @@ def _dataset(
     overwrite: bool,
 ) -> Any:
     """The rows of the manifest, as a dataset that does the work when it is read."""
-    resources = ray.cluster_resources()
-    gpus = int(resources.get("GPU", 0))
-    most = gpus or max(1, int(resources.get("CPU", 1)) // threads)
+    machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    gpus = any(machine.get("GPU", 0) for machine in machines)
+    wants = {"CPU": threads, "memory": WORKER_MEMORY, "GPU": int(gpus)}
+    most = sum(
+        int(min(machine.get(kind, 0) // number for kind, number in wants.items() if number)) for machine in machines
+    )
+    if not most:  # Ray would wait for a larger machine without a word
+        raise UsrnetError(
+            f"no machine has room for a worker, which asks for {threads} CPUs and "
+            f"{WORKER_MEMORY / 2**30:g} GB{' and a GPU' if gpus else ''}: give fewer --threads, or a larger machine"
+        )
     size = min(most if workers is None else workers, len(todo))
     settings = list(dict.fromkeys(task.settings for task in todo))
     number = {known: index for index, known in enumerate(settings)}
@@ -140,13 +158,13 @@ def _dataset(
         Worker,
         batch_size=1,
         compute=ray.data.ActorPoolStrategy(
-            min_size=1, max_size=size, initial_size=size, max_tasks_in_flight_per_actor=2
+            min_size=1, max_size=size, initial_size=min(size, most), max_tasks_in_flight_per_actor=2
         ),
         num_cpus=threads,
         num_gpus=1 if gpus else 0,
         memory=WORKER_MEMORY,
         fn_constructor_kwargs={
-            "network": ray.put(_network(plan.model)),
+            "network": ray.put(network),
             "known": ray.put([(one, plan.observations[one]) for one in settings]),
             "model": plan.model,
             "device": "cuda" if gpus else "cpu",
@@ -180,7 +198,7 @@ class Worker:
 
         torch.set_num_threads(threads)
         keep_freed_memory()
-        self.known: list[tuple[Settings, Observation]] = ray.get(known)
+        self.known: list[tuple[Settings, Observation | Unknown]] = ray.get(known)
         self.restorer = Restorer(ray.get(network), device=device, precision=precision, tile=tile)
         self.model, self.max_pixels, self.overwrite = model, max_pixels, overwrite
         self.name = f"{socket.gethostname()}:{os.getpid()}"
@@ -188,45 +206,46 @@ class Worker:
     def __call__(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """A batch of one name → its row of the manifest."""
         (source,), (target,), (index,) = (batch[key].tolist() for key in ("source", "target", "settings"))
-        settings, observation = self.known[index]
+        settings, known = self.known[index]
+        task = Task(source, target, settings)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UsrnetWarning)
-            row = self._restore(Task(source, target, settings), observation)
+            row = self._restore(task, known)
         notes = dict.fromkeys(str(one.message) for one in caught if issubclass(one.category, UsrnetWarning))
         row = replace(row, notes="; ".join(notes))
         return {key: np.array([value]) for key, value in asdict(row).items()}
 
-    def _restore(self, task: Task, observation: Observation) -> Row:
+    def _restore(self, task: Task, known: Observation | Unknown) -> Row:
         if is_address(task.source) or is_address(task.target):
-            return self._elsewhere(task, observation)
+            return self._elsewhere(task, known)
         job = _job(task, self.model)
         assert isinstance(job.target, Path)
         if not self.overwrite and Recipe.of(job.target) == job.recipe:  # by an attempt whose worker died later
             return _row(task, self.model, "written", worker=self.name)
-        (outcome,) = restore_pictures(self.restorer, [job], observation, max_pixels=self.max_pixels)
+        (outcome,) = restore_pictures(self.restorer, [job], known, max_pixels=self.max_pixels)
         _sweep(job.target)
-        return _row(
-            task, self.model, outcome.status, seconds=outcome.seconds, error=outcome.message, worker=self.name,
-            peak_mb=outcome.peak_mb,
-        )  # fmt: skip
+        return self._row_of(task, outcome)
 
-    def _elsewhere(self, task: Task, observation: Observation) -> Row:
+    def _elsewhere(self, task: Task, known: Observation | Unknown) -> Row:
         """Read as a whole, restore in memory, write as a whole: what object stores can do."""
         begin = time.perf_counter()
         result = io.BytesIO()
         job = _job(task, self.model)
-        error = ""
         try:
             job = replace(job, source=_read(task.source), target=result)
-            (outcome,) = restore_pictures(self.restorer, [job], observation, max_pixels=self.max_pixels)
-            error = outcome.message.replace("-:", f"{task.source}:", 1)
-            if not error:
+            (outcome,) = restore_pictures(self.restorer, [job], known, max_pixels=self.max_pixels)
+            outcome = replace(outcome, message=outcome.message.replace("-:", f"{task.source}:", 1))
+            if outcome.status == "written":
                 _write(task.target, result.getvalue())
         except PictureError as refused:
-            error = str(refused)
+            outcome = Outcome(job, "failed", str(refused))
+        return self._row_of(task, replace(outcome, seconds=time.perf_counter() - begin))
+
+    def _row_of(self, task: Task, outcome: Outcome) -> Row:
+        found = "" if outcome.estimate is None else json.dumps(outcome.estimate.record(), ensure_ascii=False)
         return _row(
-            task, self.model, "failed" if error else "written", seconds=time.perf_counter() - begin, error=error,
-            worker=self.name,
+            task, self.model, outcome.status, seconds=outcome.seconds, error=outcome.message, estimate=found,
+            worker=self.name, peak_mb=outcome.peak_mb,
         )  # fmt: skip
 
 
@@ -257,13 +276,13 @@ def _job(task: Task, model: str) -> Job:
 
 def _row(task: Task, model: str, status: Any, **more: Any) -> Row:
     recipe = task.settings.recipe(model)
-    return Row(
-        task.source, task.target, recipe.scale, recipe.kernel, task.settings.noise_level, recipe.model, status, **more
-    )  # fmt: skip
+    noise = recipe.noise_level if isinstance(recipe.noise_level, str) else f"{recipe.noise_level:g}"
+    return Row(task.source, task.target, recipe.scale, recipe.kernel, noise, recipe.model, status, **more)
 
 
-def _recipe_of(row: Row) -> Recipe:
-    return Recipe(row.scale, row.kernel, row.noise_level, row.model, row.input.rpartition("/")[2])
+def _asked(row: Row) -> tuple[Any, ...]:
+    """What decides, of the things that the manifest knows, what a result looks like."""
+    return row.input, row.scale, row.kernel, row.noise_level, row.model
 
 
 def _network(model: str) -> Any:
@@ -296,15 +315,20 @@ def _join(ray: Any, address: str | None, *, cpus: int | None) -> None:
 
 
 def _answers(address: str) -> None:
-    """Ray tries for minutes where nobody listens."""
+    """Ray tries for minutes where nobody listens, or something else does; so it is asked for a word of gRPC first."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit():
         raise UsrnetError(f"{address!r} is not the address of a cluster: write HOST:6379, ray://HOST:10001 or auto")
     try:
-        socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS).close()
+        with socket.create_connection((host, int(port)), timeout=ANSWER_SECONDS) as connection:
+            connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + SETTINGS_FRAME)
+            answer = connection.recv(len(SETTINGS_FRAME))
     except (OSError, OverflowError) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise UsrnetError(f"no cluster answers at {address} ({reason}): start one with `ray start --head`") from error
+    encrypted = os.environ.get("RAY_USE_TLS", "0") != "0"
+    if not encrypted and answer[3:4] != SETTINGS_FRAME[3:4]:
+        raise UsrnetError(f"what answers at {address} is no Ray cluster: see what `ray status` says there")
 
 
 def _first_line(error: BaseException) -> str:

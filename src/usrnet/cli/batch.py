@@ -17,9 +17,12 @@ def batch(
     ],
     scale: Annotated[int, typer.Option(help="Scale factor, 1 to 4; 1 deblurs.")] = 2,
     kernel: Annotated[
-        str | None, typer.Option(help="The blur, as for restore. [a mild Gaussian that suits clean photos]")
+        str | None,
+        typer.Option(help="The blur, as for restore; or auto. [a mild Gaussian that suits clean photos]"),
     ] = None,
-    noise: Annotated[float, typer.Option(help="Noise level, on the 0-255 scale.")] = 2.0,
+    noise: Annotated[
+        str, typer.Option(metavar="LEVEL|auto", help="Noise level, on the 0-255 scale; or poisson:GAIN,READ.")
+    ] = "2",
     settings: Annotated[
         Path | None,
         typer.Option(help="A CSV file with settings of single pictures: picture, scale, kernel, noise."),
@@ -45,10 +48,8 @@ def batch(
     require("ray", extra="batch")
     from usrnet.batch import Settings, plan_batch, read_settings, run_batch
     from usrnet.cli.progress import progress_bar
-    from usrnet.restoration import observe
 
-    observe(scale=scale, kernel=kernel, noise_level=noise)
-    default = Settings(scale, kernel, noise)
+    default = Settings.of_texts(scale, kernel, noise)
     own = read_settings(settings, default) if settings else {}
     plan = plan_batch(source, folder, default, model=model, by_picture=own, recursive=recursive)
     with progress_bar() as bar:
@@ -72,5 +73,7 @@ def batch(
     for row in failed:
         print(f"usrnet: {row.error}", file=sys.stderr)
     print(f"{len(rows) - len(failed)} of {len(rows)} pictures are there, see {manifest.address}", file=sys.stderr)
-    if failed:
+    if manifest.unwritten:
+        print(f"usrnet: {manifest.unwritten}", file=sys.stderr)
+    if failed or manifest.unwritten:
         raise typer.Exit(1)

@@ -3,7 +3,7 @@
 napari finds it by ``napari.yaml`` beside this file (Plugins › USRNet).
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from napari.layers import Image
 from napari.qt.threading import create_worker
 
 from usrnet.errors import UsrnetError
+from usrnet.estimate import Estimate, estimate, noise_to_feed
 from usrnet.kernels import SPEC
 from usrnet.restoration import DEFAULT_NOISE_LEVEL, Observation, Restorer, observe
 
@@ -20,26 +21,43 @@ if TYPE_CHECKING:
 
 
 class RestoreWidget(Container):
-    """Scale, kernel and noise, and a button that restores the active layer into a new one."""
+    """Scale, kernel and noise, a button that finds the two in the active layer, and one that restores it."""
 
     def __init__(self, napari_viewer: "Viewer") -> None:
         self.viewer = napari_viewer
         self.scale = ComboBox(label="Scale", choices=(1, 2, 3, 4), value=1)
         self.kernel = LineEdit(label="Kernel", value="gaussian:1.5", tooltip=SPEC)
         self.noise = FloatSpinBox(label="Noise (0–255)", value=DEFAULT_NOISE_LEVEL, min=0, max=255, step=0.5)
+        self.find = PushButton(text="Find", tooltip="Kernel and noise from what is shown of the active layer")
         self.model = LineEdit(label="Model", value="default", tooltip="A name, a file, or hf:OWNER/NAME")
         self.run = PushButton(text="Restore the active layer")
         self.status = Label(value="")
-        super().__init__(widgets=[self.scale, self.kernel, self.noise, self.model, self.run, self.status])
+        super().__init__(
+            widgets=[self.scale, self.kernel, self.noise, self.find, self.model, self.run, self.status]
+        )  # fmt: skip
+        self.find.changed.connect(self.start_to_find)
         self.run.changed.connect(self.start)
         self._restorer: tuple[str, Restorer] | None = None
         self.worker: Any = None
 
+    def start_to_find(self) -> None:
+        """Look for blur and noise in the background, in the slice that is shown, and fill in the fields."""
+        layer = self._layer()
+        if layer is None:
+            return
+        data = layer.data[0] if layer.multiscale else layer.data
+        leading = data.ndim - (3 if layer.rgb else 2)
+        # The axes of a layer are the last ones of the viewer.
+        shown = tuple(self.viewer.dims.current_step[-layer.ndim :][:leading]) if leading else ()
+        shown = tuple(min(max(step, 0), length - 1) for step, length in zip(shown, data.shape[:leading], strict=True))
+        self.status.value = "Looking …"
+        scale = int(self.scale.value)
+        self._launch({"returned": self._found}, find_in_plane, data, shown, scale=scale, rgb=layer.rgb)
+
     def start(self) -> None:
-        """Restore in the background; the button waits until it is done."""
-        layer = self.viewer.layers.selection.active
-        if not isinstance(layer, Image):
-            self.status.value = "Select an image layer."
+        """Restore in the background; the buttons wait until it is done."""
+        layer = self._layer()
+        if layer is None:
             return
         try:
             if self._restorer is None or self._restorer[0] != self.model.value:
@@ -49,14 +67,37 @@ class RestoreWidget(Container):
         except UsrnetError as error:
             self.status.value = str(error)
             return
-        data, rgb = layer.data[0] if layer.multiscale else layer.data, layer.rgb
-        self.run.enabled = False
-        self.worker = create_worker(restore_planes, self._restorer[1], data, observation, rgb=rgb)
-        self.worker.yielded.connect(lambda step: setattr(self.status, "value", f"{step[0]} of {step[1]} …"))
-        self.worker.returned.connect(lambda result: self._show(layer, observation.scale, result))
-        self.worker.errored.connect(lambda error: setattr(self.status, "value", str(error)))
-        self.worker.finished.connect(lambda: setattr(self.run, "enabled", True))
-        self.worker.start()
+        data = layer.data[0] if layer.multiscale else layer.data
+        connect = {
+            "returned": lambda result: self._show(layer, observation.scale, result),
+            "yielded": lambda step: setattr(self.status, "value", f"{step[0]} of {step[1]} …"),
+        }
+        self._launch(connect, restore_planes, self._restorer[1], data, observation, rgb=layer.rgb)
+
+    def _launch(self, connect: dict[str, Callable[..., Any]], function: Any, *arguments: Any, **options: Any) -> None:
+        """Call a function in another thread; ``connect``: who is told of what it yields and returns."""
+        self.find.enabled = self.run.enabled = False
+        connect = {
+            **connect,
+            "errored": lambda error: setattr(self.status, "value", str(error)),
+            "finished": self._finished,
+        }
+        self.worker = create_worker(function, *arguments, _start_thread=True, _connect=connect, **options)
+
+    def _finished(self) -> None:
+        self.find.enabled = self.run.enabled = True
+
+    def _layer(self) -> Image | None:
+        layer = self.viewer.layers.selection.active
+        if isinstance(layer, Image):
+            return layer
+        self.status.value = "Select an image layer."
+        return None
+
+    def _found(self, found: Estimate) -> None:
+        self.kernel.value = found.text or "delta"
+        self.noise.value = round(noise_to_feed(found.noise_level), 2)
+        self.status.value = f"Found {found}."
 
     def _show(self, layer: Image, scale: int, result: np.ndarray) -> None:
         """The result as a layer that lies on the one it was made of."""
@@ -79,21 +120,45 @@ def restore_planes(
     8 and 16 bits without sign stay what they are. Anything else is taken as it is in [0,1], and brought there by the
     range of the whole array if it is not; the answer is float32. Yields how many planes are done, and of how many.
     """
-    shape, s = data.shape, observation.scale
-    trailing = shape[-1:] if rgb else ()
-    *leading, height, width = shape[: len(shape) - len(trailing)]
+    leading, trailing, height, width = _axes(data, rgb=rgb)
     planes = [tuple(map(int, index)) for index in np.ndindex(*leading)]
-    plain = np.dtype(data.dtype) in (np.uint8, np.uint16)
-    low, high = 0.0, 1.0
-    if not plain:
-        low = min(0.0, *(float(np.min(np.asarray(data[index]))) for index in planes))
-        high = max(1.0, *(float(np.max(np.asarray(data[index]))) for index in planes))
+    plain, (low, high), s = _is_plain(data), _range(data, leading), observation.scale
     result = np.empty((*leading, s * height, s * width, *trailing), data.dtype if plain else np.float32)
     for done, index in enumerate(planes):
         yield done, len(planes)
-        plane = np.asarray(data[index])
-        if not plain:
-            plane = ((plane.astype(np.float64) - low) / (high - low)).astype(np.float32)
-        restored = restorer.restore(plane, observation)
+        restored = restorer.restore(_plane(data, index, low, high), observation)
         result[index] = restored if plain else restored * (high - low) + low
     return result
+
+
+def find_in_plane(data: Any, index: tuple[int, ...], *, scale: int, rgb: bool) -> Estimate:
+    """Blur and noise of one plane, whose values are taken as ``restore_planes`` takes them."""
+    leading, *_ = _axes(data, rgb=rgb)
+    return estimate(_plane(data, index, *_range(data, leading)), scale=scale)
+
+
+def _axes(data: Any, *, rgb: bool) -> tuple[tuple[int, ...], tuple[int, ...], int, int]:
+    """Lengths of the axes before and after height and width, and these."""
+    trailing = tuple(data.shape[-1:]) if rgb else ()
+    *leading, height, width = data.shape[: data.ndim - len(trailing)]
+    return tuple(leading), trailing, height, width
+
+
+def _is_plain(data: Any) -> bool:
+    return np.dtype(data.dtype) in (np.uint8, np.uint16)
+
+
+def _range(data: Any, leading: tuple[int, ...]) -> tuple[float, float]:
+    """What becomes 0 and 1, plane by plane: the data need not fit into memory."""
+    if _is_plain(data):
+        return 0.0, 1.0
+    low, high = 0.0, 1.0
+    for index in np.ndindex(*leading):
+        plane = np.asarray(data[index])
+        low, high = min(low, float(plane.min())), max(high, float(plane.max()))
+    return low, high
+
+
+def _plane(data: Any, index: tuple[int, ...], low: float, high: float) -> np.ndarray:
+    plane = np.asarray(data[index])
+    return plane if _is_plain(data) else ((plane.astype(np.float64) - low) / (high - low)).astype(np.float32)
