@@ -15,16 +15,12 @@ from usrnet.estimate.estimator import (
     noise_to_feed,
     parts_of,
 )
-from usrnet.estimate.jpeg import Jpeg, jpeg_of, jpeg_of_file
 
 __all__ = [
     "Estimate",
-    "Jpeg",
     "estimate",
     "estimate_file",
     "estimate_parts",
-    "jpeg_of",
-    "jpeg_of_file",
     "noise_to_feed",
     "parts_of",
 ]

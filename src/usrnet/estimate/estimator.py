@@ -21,11 +21,11 @@ from usrnet import kernels
 from usrnet.degradation import check_scale
 from usrnet.errors import PictureError, UsrnetError
 from usrnet.estimate import covariance, masks
-from usrnet.estimate.jpeg import Jpeg, jpeg_of, jpeg_of_file
 from usrnet.estimate.network import FAMILIES, Answer, predict
 from usrnet.estimate.noise import BLOCK, LUMA, ROUNDING, Noise, measure, noise_of
 from usrnet.estimate.spectrum import spectra_of
 from usrnet.io import tiff
+from usrnet.io.jpeg import Jpeg
 from usrnet.restoration.light import Curve, Light, choose_curve
 from usrnet.restoration.observation import DEFAULT_NOISE_LEVEL, DEFAULT_WIDTHS
 
@@ -161,7 +161,7 @@ def estimate(
     check_scale(scale)
     source = pictures.from_any(image)
     pixels, curve = source.plain(), choose_curve(light, **source.metadata.storage)
-    found = estimate_parts(parts_of(pixels), scale=scale, jpeg=jpeg or jpeg_of(image), curve=curve)
+    found = estimate_parts(parts_of(pixels), scale=scale, jpeg=jpeg or source.metadata.jpeg, curve=curve)
     return shaken(found, pixels, restorer, curve=curve) if shake == "try" else found
 
 
@@ -185,7 +185,7 @@ def estimate_file(
             pass  # the other reader knows more kinds, and says what is wrong
     picture = pictures.read(path)
     curve = choose_curve(light, **picture.metadata.storage)
-    found = estimate_parts(parts_of(picture.pixels), scale=scale, jpeg=jpeg_of_file(path), curve=curve)
+    found = estimate_parts(parts_of(picture.pixels), scale=scale, jpeg=picture.metadata.jpeg, curve=curve)
     return shaken(found, picture.pixels, curve=curve) if shake == "try" else found
 
 
@@ -295,7 +295,7 @@ def _noise(views: Sequence[View], jpeg: Jpeg | None, rounding: float) -> tuple[N
             quality, table = former
             jpeg = Jpeg((table,), subsampled=True)
             notes.append(f"it was a JPEG of about quality {quality} before: the noise is a guess")
-    elif jpeg.quality < 92:
+    elif masks.quality_of(jpeg.tables[0]) < 92:
         notes.append("JPEG compression hides the noise: its errors are counted in")
     tables = () if jpeg is None else jpeg.tables
     if len(tables) == 1 and views[0].colour.shape[-1] == 3:  # chroma is coarser, and its table is not known

@@ -133,6 +133,11 @@ def luma_table(quality: int) -> np.ndarray:
     return np.clip((_LUMA_TABLE * percent + 50) // 100, 1, 255)
 
 
+def quality_of(table: np.ndarray) -> int:
+    """The quality whose luma steps come nearest, 1 to 100."""
+    return min(range(1, 101), key=lambda quality: abs(luma_table(quality).mean() - table.mean()))
+
+
 def former_jpeg(grey: np.ndarray) -> tuple[int, np.ndarray] | None:
     """The quality and luma table of the JPEG that a picture once was; None if it shows none.
 

@@ -212,7 +212,8 @@ def _decode(data: bytes, name: str, max_pixels: int) -> Picture:
     pixels = deep.netpbm(data, check)
     if pixels is not None:
         return finite(Picture(pixels), name)
-    with open_pillow(data) as image:
+    data = deep.sound_png(data, note)
+    with _open_noted(data, note) as image:
         check(image.width, image.height)
         frames: int = getattr(image, "n_frames", 1)
         if frames > 1:
@@ -287,6 +288,21 @@ def open_pillow(data: bytes) -> ImageFile.ImageFile:
     raise Image.UnidentifiedImageError("not a picture")
 
 
+def _open_noted(data: bytes, note: Callable[[str], None]) -> ImageFile.ImageFile:
+    """As ``open_pillow``; a PNG that cannot be read for what lies beside its pixels is read without that."""
+    try:
+        return open_pillow(data)
+    except Image.UnidentifiedImageError:
+        if data[:8] != b"\x89PNG\r\n\x1a\n":
+            raise
+    try:
+        image = open_pillow(deep.bare_png(data, b"tRNS"))
+    except Image.UnidentifiedImageError:
+        image = open_pillow(deep.bare_png(data))
+    note("what it holds beside the pixels is damaged and left out")
+    return image
+
+
 def check_size(width: int, height: int, name: str, max_pixels: int, *, channels: int = 1) -> None:
     """Raise ``PictureError`` for more than ``max_pixels`` pixels; bands beyond four count as pixels too."""
     if width * height * max(1, channels / 4) > max_pixels:
@@ -310,7 +326,10 @@ def pixels_of(image: Image.Image, metadata: Metadata, note: Callable[[str], None
     if mode.startswith("I"):
         values = np.asarray(image)
         small = mode != "I" or (values.min() >= 0 and values.max() <= 65535)
-        return values.astype(np.uint16) if small else values.astype(np.int32), metadata
+        values = values.astype(np.uint16 if small else np.int32)
+        if small and isinstance(clear := image.info.get("transparency"), int):
+            values = np.stack([values, np.where(values == clear, 0, 65535).astype(np.uint16)], axis=-1)
+        return values, metadata
     if mode == "F":
         return np.asarray(image).astype(np.float32), metadata
     if mode == "CMYK":

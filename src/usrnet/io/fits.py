@@ -3,6 +3,9 @@
 In memory the first row is at the top as everywhere else; the file is turned back on writing.
 """
 
+import math
+import re
+import struct
 from collections.abc import Callable
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -19,6 +22,13 @@ _LAYOUT = {
     "SIMPLE", "BITPIX", "NAXIS", "EXTEND", "BZERO", "BSCALE", "BLANK", "PCOUNT", "GCOUNT", "XTENSION", "GROUPS",
     "DATAMIN", "DATAMAX", "CHECKSUM", "DATASUM", "END",
 }  # fmt: skip
+_CARD = 80  # bytes of a line of a header
+_MOST = 999  # axes, columns; the format allows no more
+_MOST_UNITS = 1000
+_COUNT = re.compile(
+    rb"(Z?NAXIS|TFIELDS|Z?NAXIS[0-9]+|ZTILE[0-9]+|[ZPG]+COUNT) *= *([-+]?[0-9.]*[0-9][0-9.]*(?:[EeDd][-+]?[0-9]+)?)"
+)
+_EXPONENTS = bytes.maketrans(b"Dd", b"ee")
 
 
 def _astropy(name: str) -> Any:
@@ -41,20 +51,69 @@ def read(data: bytes, name: str, check: Callable[[int, int], None], note: Callab
 def read_planes(data: bytes, name: str, check: Callable[[int, int], None]) -> tuple[np.ndarray, Metadata]:
     """All planes N×H×W of the first extension that holds a picture. Raises ``PictureError``."""
     module = _astropy(name)
+    _check_counts(data, name)
     with module.open(BytesIO(data), memmap=False, lazy_load_hdus=True) as units:
-        for unit in units:
+        for place, unit in enumerate(units):
+            if place >= _MOST_UNITS:
+                break
             header = unit.header
             if not unit.is_image or header.get("NAXIS", 0) < 2:
                 continue
             sides = [int(header[f"NAXIS{axis + 1}"]) for axis in range(header["NAXIS"])]
             if min(sides) < 1:
                 continue
-            check(sides[0], int(np.prod(sides[1:])))
+            check(sides[0], math.prod(sides[1:]))
+            if isinstance(unit, module.CompImageHDU):
+                with module.open(BytesIO(data), memmap=False, disable_image_compression=True) as tables:
+                    _check_streams(tables[place], name)
             values = np.asarray(unit.data)
             planes = values.reshape(-1, *values.shape[-2:])[:, ::-1]
             planes = np.ascontiguousarray(planes, planes.dtype.newbyteorder("="))
             return planes, Metadata(fits_header=kept_header(header), description=None)
     raise PictureError(f"{name}: there is no picture in this FITS file")
+
+
+def _check_counts(data: bytes, name: str) -> None:
+    """Refuse numbers of axes, columns and bytes that the format does not allow: astropy would count for ever."""
+    for found in _COUNT.finditer(data):
+        if found.start() % _CARD:
+            continue
+        value = float(found[2].translate(_EXPONENTS))
+        if value < 0 or (value > _MOST and found[1] in (b"NAXIS", b"ZNAXIS", b"TFIELDS")):
+            raise PictureError(f"{name}: the picture is damaged ({found[0].decode()})")
+
+
+def _check_streams(packed: Any, name: str) -> None:
+    """Refuse tiles whose compressed stream says another size than the header: the decoders write beyond their memory.
+
+    ``packed``: the table that holds the tiles.
+    """
+    header = packed.header
+    kind = str(header.get("ZCMPTYPE", "")).strip()
+    if kind not in ("HCOMPRESS_1", "PLIO_1"):
+        return
+    axes = range(int(header["ZNAXIS"]), 0, -1)
+    shape = np.array([int(header[f"ZNAXIS{axis}"]) for axis in axes])
+    tile = np.array([int(header.get(f"ZTILE{axis}", shape[-1] if axis == 1 else 1)) for axis in axes])
+    grid = -(-shape // tile)
+    for row, column in enumerate(packed.data["COMPRESSED_DATA"]):
+        stream = np.asarray(column)
+        if row >= grid.prod() or not stream.size:
+            continue
+        stream = stream.astype(stream.dtype.newbyteorder("=")).tobytes()
+        size = np.minimum(tile, shape - np.array(np.unravel_index(row, tuple(grid))) * tile)
+        if kind == "HCOMPRESS_1":
+            good = len(stream) >= 10 and math.prod(struct.unpack(">ii", stream[2:10])) == size.prod()
+        else:
+            words = np.frombuffer(stream[: len(stream) // 2 * 2], np.int16)
+            good = len(words) > 4 and 0 < _plio_length(words) <= len(words)
+        if not good:
+            raise PictureError(f"{name}: the picture is damaged (tile {row + 1} is of another size)")
+
+
+def _plio_length(words: np.ndarray) -> int:
+    """How many words a list of pixels says that it has (the format of IRAF)."""
+    return int(words[2]) if words[2] > 0 else (int(words[4]) << 15) + int(words[3])
 
 
 def kept_header(header: Any) -> Any:

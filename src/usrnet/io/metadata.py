@@ -18,6 +18,7 @@ from PIL import ExifTags, Image
 from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from usrnet.errors import UsrnetWarning
+from usrnet.io.jpeg import Jpeg, jpeg_of
 from usrnet.io.provenance import KEYWORD, PREFIX, SOFTWARE
 from usrnet.io.quiet import quiet
 
@@ -29,6 +30,7 @@ _ABOUT_THE_PHOTO = {
     0x9C9F, 0x8769, 0x8825, 0x9003, 0x829A, 0x829D, 0x8827,
 }  # fmt: skip
 _DIRECTORIES = (0x8769, 0x8825)  # EXIF and GPS
+_MOST_DPI = 65535  # what a JPEG can say
 _MAKE, _EXPOSURE = 0x010F, 0x829A
 SEGMENT = 65500  # bytes of a block that a JPEG holds
 GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737, 42112, 42113)
@@ -48,8 +50,8 @@ class Metadata:
     """What is known of a picture beside its pixels; everything is optional.
 
     ``exif``: a TIFF-structured block without the leading ``Exif\\0\\0``, its orientation set to 1. ``dpi``: pixels
-    per inch, across and down, a hint for printing that enlarging does not change. ``quantisation``: the tables of a
-    JPEG, each 64 numbers in zigzag order as Pillow gives them. ``geo``: GeoTIFF tags. ``description``: the text of a
+    per inch, across and down, a hint for printing that enlarging does not change. ``jpeg``: what a JPEG file says of
+    its compression. ``geo``: GeoTIFF tags. ``description``: the text of a
     TIFF or PNG. ``software``: what wrote the file; ``provenance``: how a result of ours was made, in its place.
     """
 
@@ -64,7 +66,7 @@ class Metadata:
     provenance: str | None = None
     pixel_size: PixelSize | None = None
     geo: dict[int, tuple[float, ...] | str] = field(default_factory=dict)
-    quantisation: tuple[tuple[int, ...], ...] = ()
+    jpeg: Jpeg | None = None
     fits_header: Any = None
 
     @property
@@ -89,7 +91,7 @@ class Metadata:
             pixel_size=pixel,
             geo=_enlarged_geo(self.geo, scale),
             fits_header=_enlarged_header(self.fits_header, scale),
-            quantisation=(),
+            jpeg=None,
         )
 
     def stripped(self) -> "Metadata":
@@ -136,6 +138,7 @@ def read_exif(block: bytes | None) -> Image.Exif:
     return exif
 
 
+@quiet()
 def clean_exif(exif: Image.Exif) -> bytes | None:
     """The block to keep of a picture whose pixels are upright: what speaks of the photo, orientation 1.
 
@@ -267,19 +270,14 @@ def from_pillow(image: Image.Image, note: Callable[[str], None]) -> tuple[Metada
         exif=exif,
         icc_profile=checked_profile(info.get("icc_profile"), note),
         xmp=clean_xmp(info.get("xmp") or info.get("XML:com.adobe.xmp"), note),
-        dpi=_dpi(info.get("dpi")),
+        dpi=checked_dpi(info.get("dpi")),
         gamma=_positive(info.get("gamma")),
         chromaticities=_chromaticities(info.get("chromaticity")),
         description=_text(info.get("Description")) or _text(info.get("comment")),
         software=_text(info.get("Software")) or _text(software),
-        quantisation=_tables(image),
+        jpeg=jpeg_of(image),
     )
     return metadata, orientation
-
-
-def _tables(image: Image.Image) -> tuple[tuple[int, ...], ...]:
-    tables: Any = getattr(image, "quantization", None)
-    return tuple(tuple(table) for table in tables.values()) if isinstance(tables, dict) else ()
 
 
 def _text(value: Any) -> str | None:
@@ -292,12 +290,12 @@ def _positive(value: Any) -> float | None:
     return float(value) if isinstance(value, int | float) and 0 < value < math.inf else None
 
 
-def _dpi(value: Any) -> tuple[float, float] | None:
+def checked_dpi(value: Any) -> tuple[float, float] | None:
     try:
         across, down = (float(part) for part in value)
     except (TypeError, ValueError, ZeroDivisionError):
         return None
-    good = 1 < across < 1e6 and 1 < down < 1e6
+    good = 1 < across <= _MOST_DPI and 1 < down <= _MOST_DPI
     return (round(across, 4), round(down, 4)) if good else None
 
 
@@ -415,9 +413,9 @@ def png_chunks(metadata: Metadata) -> list[bytes]:
         across, down = (round(value / 0.0254) for value in metadata.dpi)
         chunks.append(chunk(b"pHYs", struct.pack(">IIB", across, down, 1)))
     elif metres := _metres(metadata.pixel_size):
-        down, across = (round(1 / value) for value in metres)
+        down, across = (1 / value for value in metres)
         if max(down, across) < 2**31:
-            chunks.append(chunk(b"pHYs", struct.pack(">IIB", across, down, 1)))
+            chunks.append(chunk(b"pHYs", struct.pack(">IIB", round(across), round(down), 1)))
     if metadata.exif:
         chunks.append(chunk(b"eXIf", metadata.exif))
     if metadata.xmp:

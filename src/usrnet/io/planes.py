@@ -28,7 +28,10 @@ def split(pixels: np.ndarray, levels: Levels | None = None) -> Planes:
     if values.ndim == 2:
         return Planes(values[..., None], None)
     if values.shape[-1] in (2, 4):
-        alpha = values[..., -1] if levels in (None, usual) else usual.unit(pixels[..., -1])
+        if pixels.dtype.kind == "f":
+            alpha = pixels[..., -1].clip(0, 1).astype(np.float32)
+        else:
+            alpha = values[..., -1] if levels in (None, usual) else usual.unit(pixels[..., -1])
         return Planes(values[..., :-1], alpha)
     return Planes(values, None)
 

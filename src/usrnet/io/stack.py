@@ -16,6 +16,7 @@ from PIL import Image
 from usrnet.errors import PictureError
 from usrnet.io import fits, tiff
 from usrnet.io.decode import TIFF_MAGIC, Picture, check_size, finite, guarded, open_pillow, pixels_of, read_bytes
+from usrnet.io.deep import sound_png
 from usrnet.io.encode import ANIMATIONS, converted, deliver, kind_of
 from usrnet.io.levels import Levels
 from usrnet.io.metadata import Metadata, from_pillow, note_of
@@ -46,7 +47,11 @@ def open_stack(source: Path | BinaryIO, *, max_pixels: int) -> Stack | None:
     """The pictures of a file; None when it holds only one. Raises ``PictureError``."""
     name = str(source) if isinstance(source, Path) else "standard input"
     data = read_bytes(source)
-    return guarded(name, lambda: _open(data, name, max_pixels))
+    found: Stack | None = guarded(name, lambda: _open(data, name, max_pixels))
+    if found is None:
+        return None
+    picture = found.picture
+    return replace(found, picture=lambda index: guarded(name, lambda: picture(index)))
 
 
 def _open(data: bytes, name: str, max_pixels: int) -> Stack | None:
@@ -54,6 +59,7 @@ def _open(data: bytes, name: str, max_pixels: int) -> Stack | None:
         return _tiff_stack(data, name, max_pixels)
     if data[:9] == b"SIMPLE  =":
         return _fits_stack(data, name, max_pixels)
+    data = sound_png(data, lambda text: None)  # who reads the first picture says it
     try:
         with open_pillow(data) as image:
             kind, count = image.format or "", getattr(image, "n_frames", 1)

@@ -153,10 +153,10 @@ def load_field(path: Path | str, *, scale: int = 1) -> Field:
         try:
             rows = json.loads(path.read_text())["kernels"]
             texts = [[str(text) for text in row] for row in rows]
-        except (OSError, ValueError, TypeError, KeyError) as error:
+        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             raise UsrnetError(f'{path} is not a grid of kernels: it should hold {{"kernels": [[…], …]}}') from error
         beside = [
-            [str(path.parent / text) if (path.parent / text).exists() else text for text in row] for row in texts
+            [str(path.parent / text) if _kind_of_path(path.parent / text) else text for text in row] for row in texts
         ]
         return field([list(row) for row in beside], scale=scale, name=str(path))
     if path.is_dir():
@@ -176,9 +176,19 @@ def resolve_field(kernel: object, *, scale: int) -> Field | None:
     """The field that a person means, or None where it is one kernel: a ``.json`` file or a folder is a field."""
     if isinstance(kernel, Field):
         return kernel
-    if isinstance(kernel, str) and (Path(kernel).suffix.lower() == ".json" or Path(kernel).is_dir()):
+    if isinstance(kernel, str) and (
+        Path(kernel).suffix.lower() == ".json" or _kind_of_path(Path(kernel)) == "folder"
+    ):
         return load_field(kernel, scale=scale)
     return None
+
+
+def _kind_of_path(path: Path) -> str | None:
+    """``file``, ``folder``, or None for nothing; texts that can name no file (too long) are nothing."""
+    try:
+        return "folder" if path.is_dir() else "file" if path.exists() else None
+    except OSError:
+        return None
 
 
 def widening(kernel: np.ndarray, corner: float) -> Field:

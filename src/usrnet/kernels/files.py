@@ -4,6 +4,7 @@ A file may hold several kernels; which of an array's axes counts them follows fr
 is asked for where it is not.
 """
 
+import math
 import re
 import zipfile
 import zlib
@@ -120,6 +121,8 @@ def _checked(array: np.ndarray, path: Path) -> np.ndarray:
 
 def _read(path: Path, index: Index) -> tuple[list[np.ndarray], str | None]:
     """The kernels of a file, and why there may be another number of them."""
+    from usrnet.io.quiet import quiet
+
     suffix = path.suffix.lower()
     readers: dict[str, Callable[[Path, Index], tuple[list[np.ndarray], str | None]]] = {
         ".png": _read_picture, ".tif": _read_picture, ".tiff": _read_picture, ".fits": _read_fits, ".fit": _read_fits,
@@ -130,7 +133,10 @@ def _read(path: Path, index: Index) -> tuple[list[np.ndarray], str | None]:
     try:
         if path.stat().st_size > LARGEST_FILE:
             raise UsrnetError(f"{path}: {path.stat().st_size >> 20} MB are too much for a kernel file")
-        arrays, doubt = readers[suffix](path, index)
+        with quiet():
+            arrays, doubt = readers[suffix](path, index)
+        if not arrays:
+            raise UsrnetError(f"{path}: there is no kernel in it")
         return [_real(array, path) for array in arrays], doubt
     except FileNotFoundError as error:
         raise UsrnetError(f"{path}: there is no such kernel file") from error
@@ -337,7 +343,7 @@ def _read_mat(path: Path, index: Index) -> tuple[list[np.ndarray], str | None]:
         return _collected_mat(_walk_hdf(path), index)
     from scipy.io import loadmat
 
-    _check_unpacked(data)
+    _check_elements(data)
     variables = loadmat(BytesIO(data))
     named = ((name, value) for name, value in variables.items() if not name.startswith("__"))
     return _collected_mat((pair for name, value in named for pair in _walk_mat(name, value)), index)
@@ -355,28 +361,80 @@ def _text_of(value: Any) -> str:
     return "".join(str(part) for part in array.ravel()) if array.dtype.kind in "US" else ""
 
 
-def _check_unpacked(data: bytes) -> None:
-    """Refuse a version-5 file whose compressed variables unpack to more than a kernel file may hold."""
-    place, total = 128, 0
+_MATRIX, _PACKED = 14, 15  # data types of the elements of a version-5 file
+_DATA_TYPES = {1, 2, 3, 4, 5, 6, 7, 9, 12, 13, _MATRIX, _PACKED, 16, 17, 18}
+_OF_MATRICES = (1, 2, 3, 16, 17)  # classes of arrays: cells, structs, objects, functions
+_DEEPEST = 32
+
+
+def _check_elements(data: bytes) -> None:
+    """Refuse a version-5 file that unpacks to more than a kernel file may hold, or whose elements are damaged.
+
+    SciPy believes types, sizes and numbers of elements, and may crash.
+    """
+    if data[126:128] not in (b"IM", b"MI"):
+        return  # version 4, which has no elements
     order: Literal["little", "big"] = "big" if data[126:128] == b"MI" else "little"
+    total = 0
+    for kind, content in _elements(memoryview(data)[128:], order):
+        if kind == _PACKED:
+            total += _unpacked_size(content, LARGEST_FILE - total)
+            for inner, part in _elements(memoryview(zlib.decompress(content)), order):
+                _check_element(inner, part, order, 0)
+        else:
+            _check_element(kind, content, order, 0)
+
+
+def _unpacked_size(content: memoryview, most: int) -> int:
+    """How many bytes something unpacks to, of which few are held at once. Raises ``UsrnetError`` beyond ``most``."""
+    unpack, size = zlib.decompressobj(), 0
+    while len(content) and size <= most:
+        size += len(unpack.decompress(content, 2**20))
+        content = memoryview(unpack.unconsumed_tail)
+    if size > most:
+        raise UsrnetError(f"more than {LARGEST_FILE >> 20} MB unpacked are too much for a kernel file")
+    return size
+
+
+def _check_element(kind: int, content: memoryview, order: Literal["little", "big"], depth: int) -> None:
+    if depth > _DEEPEST:
+        raise UsrnetError(f"its cells lie more than {_DEEPEST} deep in each other")
+    if kind != _MATRIX or not len(content):
+        return
+    parts = list(_elements(content, order))
+    if len(parts) < 2 or len(parts[0][1]) < 4:
+        raise ValueError("an array without a size")
+    flags, sizes = parts[0][1], parts[1][1]
+    count = math.prod(int.from_bytes(sizes[at : at + 4], order) for at in range(0, len(sizes), 4))
+    holds_matrices = int.from_bytes(flags[:4], order) & 255 in _OF_MATRICES
+    if holds_matrices and count > len(content):
+        raise ValueError(f"{count} cells in {len(content)} bytes")
+    for inner, part in parts:
+        if inner == _PACKED or (inner == _MATRIX and not holds_matrices):
+            raise ValueError(f"an element of type {inner} in another")
+        _check_element(inner, part, order, depth + 1)
+
+
+def _elements(data: memoryview, order: Literal["little", "big"]) -> Iterator[tuple[int, memoryview]]:
+    """The data type and the content of each element; small ones lie in the second half of their tag."""
+    place = 0
     while place + 8 <= len(data):
         kind = int.from_bytes(data[place : place + 4], order)
         size = int.from_bytes(data[place + 4 : place + 8], order)
-        if kind == 15:
-            unpack, part = zlib.decompressobj(), data[place + 8 : place + 8 + size]
-            while part and total <= LARGEST_FILE:
-                total += len(unpack.decompress(part, 2**20))
-                part = unpack.unconsumed_tail
-        if total > LARGEST_FILE:
-            raise UsrnetError(f"more than {LARGEST_FILE >> 20} MB unpacked are too much for a kernel file")
-        place += 8 + size + (0 if kind == 15 else -size % 8)
+        start = place + 8
+        if kind >> 16:
+            kind, size, start = kind & 0xFFFF, kind >> 16, place + 4
+        if kind not in _DATA_TYPES or (start == place + 4 and size > 4) or start + size > len(data):
+            raise ValueError(f"an element of type {kind} and {size} bytes")
+        yield kind, data[start : start + size]
+        small = start == place + 4
+        place = place + 8 if small else start + size + (0 if kind == _PACKED else -size % 8)
 
 
 def _walk_mat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
     """The arrays inside a variable: cells and structs opened, sparse matrices made dense."""
     if hasattr(value, "toarray"):
-        check_shape(value.shape)
-        yield name, value.toarray()
+        yield name, _dense(value)
         return
     array = np.asarray(value)
     if array.dtype.names:
@@ -389,6 +447,14 @@ def _walk_mat(name: str, value: Any) -> Iterator[tuple[str, Any]]:
     else:
         check_shape(array.shape)
         yield name, array
+
+
+def _dense(matrix: Any) -> np.ndarray:
+    """A sparse matrix as an array; one whose indices point outside raises ``ValueError``."""
+    check_shape(matrix.shape)
+    if matrix.format == "csc":
+        matrix.check_format(full_check=True)
+    return matrix.toarray()
 
 
 def _walk_hdf(path: Path) -> Iterator[tuple[str, Any]]:
@@ -437,7 +503,7 @@ def _hdf_sparse(node: Any) -> np.ndarray:
     check_shape(shape)
     if "data" not in node:
         return np.zeros(shape)
-    return csc_matrix((np.asarray(node["data"]), np.asarray(node["ir"]), starts), shape=shape).toarray()
+    return _dense(csc_matrix((np.asarray(node["data"]), np.asarray(node["ir"]), starts), shape=shape))
 
 
 # Writing

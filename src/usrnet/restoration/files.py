@@ -11,7 +11,6 @@ import numpy as np
 
 from usrnet import io as pictures
 from usrnet.errors import PictureError
-from usrnet.estimate.jpeg import Jpeg, jpeg_of_file
 from usrnet.io import Levels, Metadata, Picture, stack, tiff
 from usrnet.io.decode import converted
 from usrnet.io.levels import choose_with_note, full_scale
@@ -82,26 +81,25 @@ def restore_file(
     """
     handling = handling or Handling()
     bright, name = Brightness(), str(source) if isinstance(source, Path) else "-"
-    jpeg: Jpeg | None = None
-    if isinstance(known, Unknown):
-        source = source if isinstance(source, Path) else BytesIO(source.read())
-        jpeg = jpeg_of_file(source)
     scale = known.scale if isinstance(known, Observation | Unknown) else known[0].scale
-    if handling.all_pages and (opened := stack.open_stack(source, max_pixels=max_pixels)):
-        try:
-            return _restore_stack(
-                restorer, opened, target, known, handling=handling, provenance=provenance, progress=progress,
-                bright=bright,
-            )  # fmt: skip
-        finally:
-            opened.close()
-            bright.note(name)
+    if handling.all_pages:
+        data = source if isinstance(source, Path) else BytesIO(source.read())
+        if opened := stack.open_stack(data, max_pixels=max_pixels):
+            try:
+                return _restore_stack(
+                    restorer, opened, target, known, handling=handling, provenance=provenance, progress=progress,
+                    bright=bright,
+                )  # fmt: skip
+            finally:
+                opened.close()
+                bright.note(name)
+        source = data if isinstance(data, Path) else BytesIO(data.getvalue())
     with _Opened(source, max_pixels) as opened_source:
         origin = opened_source.source(handling)
         height, width = (scale * length for length in origin.shape[:2])
         pictures.check_target(target, height, width)
         metadata = _metadata(origin.metadata, handling, provenance, scale, (height, width), pages=opened_source.pages)
-        observations, found = _settled(known, origin, jpeg)
+        observations, found = _settled(known, origin)
         chosen = _for_bands(observations, origin.shape, origin.extra, opened_source.name)
         shape = (height, width, *origin.shape[2:])
         into_tiff = isinstance(target, Path) and pictures.FORMATS.get(target.suffix.lower()) == "TIFF"
@@ -124,12 +122,12 @@ def restore_file(
 
 
 def _settled(
-    known: Observation | Unknown | Sequence[Observation], origin: _Source, jpeg: Jpeg | None
+    known: Observation | Unknown | Sequence[Observation], origin: _Source
 ) -> "tuple[Sequence[Observation], Estimate | None]":
     """What is known of a picture once it has been looked at."""
     beside = origin.metadata
     if isinstance(known, Observation | Unknown):
-        observation, found = settle(known, _Seen(origin), beside, jpeg)
+        observation, found = settle(known, _Seen(origin), beside)
         return [observation], found
     return [one.stored_as(**beside.storage) for one in known], None
 

@@ -21,7 +21,6 @@ from torch.nn import functional as F
 from usrnet import io as pictures
 from usrnet.device import REDUCED, choose_device, choose_precision, free_memory, is_out_of_memory
 from usrnet.errors import PictureError, UsrnetError
-from usrnet.estimate.jpeg import jpeg_of
 from usrnet.kernels import Field
 from usrnet.model import Config, USRNet
 from usrnet.restoration.borders import extend, extended_length, extrapolate
@@ -280,7 +279,7 @@ class Restorer:
         """
         known = ask(scale=scale, kernel=kernel, noise_level=noise_level, light=light, saturation=saturation)
         given = pictures.from_any(image, white=white)
-        observation, _ = settle(known, given.plain(), given.metadata, jpeg_of(image))
+        observation, _ = settle(known, given.plain(), given.metadata)
         restored = self.restore(given.pixels, observation, levels=given.levels, progress=progress)
         return pictures.to_any(restored, given=given)
 

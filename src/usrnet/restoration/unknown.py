@@ -16,7 +16,7 @@ from usrnet.restoration.noise import NoiseLevel, Poisson
 from usrnet.restoration.observation import DEFAULT_NOISE_LEVEL, Observation, observe
 
 if TYPE_CHECKING:
-    from usrnet.estimate import Estimate, Jpeg
+    from usrnet.estimate import Estimate
     from usrnet.io import Metadata
 
 AUTO = "auto"
@@ -76,13 +76,11 @@ def ask(
     )
 
 
-def settle(
-    known: Observation | Unknown, pixels: Any, beside: "Metadata", jpeg: "Jpeg | None" = None
-) -> "tuple[Observation, Estimate | None]":
+def settle(known: Observation | Unknown, pixels: Any, beside: "Metadata") -> "tuple[Observation, Estimate | None]":
     """What is known of one picture once it has been looked at, and the estimate if one was needed.
 
     ``pixels``: an array, or a file of which rows can be read; ``beside``: what lies beside them, which says how light
-    was stored. ``jpeg``: the tables of the JPEG file it comes from.
+    was stored and what a JPEG lost.
     """
     stored = beside.storage
     if isinstance(known, Observation):
@@ -90,7 +88,7 @@ def settle(
     from usrnet.estimate import estimate_parts, noise_to_feed, parts_of
 
     curve = choose_curve(known.light, **stored)
-    found = estimate_parts(parts_of(pixels), scale=known.scale, jpeg=jpeg, curve=curve)
+    found = estimate_parts(parts_of(pixels), scale=known.scale, jpeg=beside.jpeg, curve=curve)
     taps = kernels.resolve(found.kernel, scale=known.scale) if known.taps is None else known.taps
     level = noise_to_feed(found.noise_level) if known.noise_level is None else known.noise_level
     observation = Observation(known.scale, taps, level, known.saturation, known.light, field=known.field)

@@ -171,11 +171,11 @@ class Found:
 
 def find(path: str, settings: Settings) -> Found:
     """Blur and noise of the whole picture at the scale of ``settings``, of which the others stay."""
-    from usrnet.estimate import estimate_parts, jpeg_of_file, noise_to_feed, parts_of
+    from usrnet.estimate import estimate_parts, noise_to_feed, parts_of
 
     pixels, picture = read_pixels(path), _picture_of(path)
     curve = choose_curve("auto", **picture.metadata.storage)
-    found = estimate_parts(parts_of(pixels), scale=settings.scale, jpeg=jpeg_of_file(Path(path)), curve=curve)
+    found = estimate_parts(parts_of(pixels), scale=settings.scale, jpeg=picture.metadata.jpeg, curve=curve)
     major, minor = (float(np.clip(width, *WIDTHS)) for width in found.widths)
     if found.text == "delta":
         major = minor = WIDTHS[0]

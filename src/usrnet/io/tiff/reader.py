@@ -19,6 +19,7 @@ from PIL import Image
 from usrnet.errors import PictureError, UsrnetWarning
 from usrnet.io.levels import full_scale
 from usrnet.io.metadata import Metadata, checked_profile, note_of
+from usrnet.io.quiet import quiet
 from usrnet.io.tiff.samples import JPEG, rule_of
 from usrnet.io.tiff.tags import from_tags, shape_of
 
@@ -29,6 +30,7 @@ _RAW_SUFFIXES = {
 _RAW_PHOTOMETRIC = {32803, 34892}  # colour filter array, linear raw
 _DEVELOP = "is a camera's raw file: develop it first (darktable, RawTherapee) and save a TIFF"
 _FAX = (2, 3, 4)  # compressions
+LARGEST_TILE = 2048  # pixels a side, unless the picture itself is larger
 _BOUNDED = {1: 1.0, 5: 5000.0, 8: 1100.0, 32946: 1100.0, 32773: 130.0}  # the most that a compression can shrink
 logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)  # it prints what we say in our own words
 
@@ -159,6 +161,9 @@ class TiffRows:
             height, width = int(page.imagelength), int(page.imagewidth)
             if height < 1 or width < 1:
                 raise PictureError(f"{self.name}: the picture is damaged (its size is {width}×{height})")
+            if page.shaped[0] * page.shaped[-1] != page.samplesperpixel:
+                raise PictureError(f"{self.name}: the picture is damaged ({page.samplesperpixel} samples per pixel)")
+            self._check_tiles(height, width)
             self._mapped = bool(page.is_memmappable) and not self.orientation_turns
             length = page.tilelength if page.is_tiled else page.rowsperstrip
             compression = int(page.compression)
@@ -175,6 +180,18 @@ class TiffRows:
         """Whether the pixels have to be turned or mirrored."""
         return self.orientation != 1
 
+    def _check_tiles(self, height: int, width: int) -> None:
+        """Refuse tiles that are larger than the picture that they are of: the decoder would take memory for them."""
+        page = self._page
+        if page.is_tiled and (
+            not 0 < page.tilelength <= max(height + 15, LARGEST_TILE)
+            or not 0 < page.tilewidth <= max(width + 15, LARGEST_TILE)
+            or not 0 < page.tiledepth <= page.imagedepth + 15
+        ):
+            raise PictureError(
+                f"{self.name}: the picture is damaged (tiles of {page.tilewidth}×{page.tilelength} pixels)"
+            )
+
     def _check_data(self) -> None:
         """Refuse a file that cannot hold what its header says, before memory is taken for it."""
         page = self._page
@@ -190,7 +207,8 @@ class TiffRows:
 
     def metadata(self) -> Metadata:
         """What lies beside the pixels of this page."""
-        found = from_tags(self._page, self.file.note)
+        with _damage(self.name), quiet():
+            found = from_tags(self._page, self.file.note)
         found = replace(found, icc_profile=self._profile)
         return found.without_colour() if self._rule.srgb else found
 

@@ -1,6 +1,7 @@
 """What the tags of a TIFF say beside the pixels: the photo, the instrument, the place, the size of a pixel."""
 
 import json
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -12,12 +13,16 @@ from usrnet.io.metadata import (
     METRES,
     Metadata,
     PixelSize,
+    checked_dpi,
     clean_exif,
     clean_xmp,
     exif_directory,
     read_exif,
 )
 from usrnet.io.quiet import quiet
+
+_GEO_KEYS = 34735  # whole numbers of 16 bits
+_GEO_TEXTS = {34737, 42112, 42113}
 
 
 def from_tags(page: Any, note: Callable[[str], None]) -> Metadata:
@@ -34,7 +39,6 @@ def from_tags(page: Any, note: Callable[[str], None]) -> Metadata:
     description = page.description or None
     software = page.tags.valueof(305)
     dpi, size = _resolution(page, description or "")
-    geo = {tag: page.tags[tag].value for tag in GEO_TAGS if tag in page.tags}
     return Metadata(
         exif=_without(exif, {0x010E, 0x0131}),
         xmp=clean_xmp(page.tags.valueof(700), note),
@@ -42,8 +46,24 @@ def from_tags(page: Any, note: Callable[[str], None]) -> Metadata:
         description=description,
         software=software if isinstance(software, str) and software else None,
         pixel_size=size,
-        geo=geo,
+        geo=_geo(page),
     )
+
+
+def _geo(page: Any) -> dict[int, tuple[float, ...] | str]:
+    """The GeoTIFF tags whose values are of the type that they must have."""
+    found: dict[int, tuple[float, ...] | str] = {}
+    for tag in GEO_TAGS:
+        value = page.tags.valueof(tag)
+        if tag in _GEO_TEXTS:
+            if isinstance(value, str):
+                found[tag] = value
+            continue
+        numbers = value if isinstance(value, tuple) else (value,)
+        kind, top = (int, 65535) if tag == _GEO_KEYS else (int | float, math.inf)
+        if all(isinstance(number, kind) and abs(number) <= top for number in numbers):
+            found[tag] = numbers
+    return found
 
 
 def _without(block: bytes | None, tags: set[int]) -> bytes | None:
@@ -73,16 +93,18 @@ def _resolution(page: Any, text: str) -> tuple[tuple[float, float] | None, Pixel
         return None, None
     if unit == 3:
         return None, PixelSize(1 / down, 1 / across, "cm")
-    return ((across, down) if across > 1 and down > 1 else None), None
+    return checked_dpi((across, down)), None
 
 
 def _ome_size(text: str, across: str) -> PixelSize | None:
     down = re.search(r'\bPhysicalSizeY="([^"]+)"', text)
     unit = re.search(r'\bPhysicalSizeXUnit="([^"]+)"', text)
     try:
-        return PixelSize(float(down[1] if down else across), float(across), unit[1] if unit else "µm")
+        height, width = float(down[1] if down else across), float(across)
     except ValueError:
         return None
+    good = 1e-12 < height < 1e12 and 1e-12 < width < 1e12
+    return PixelSize(height, width, unit[1] if unit else "µm") if good else None
 
 
 def _ratio(value: Any) -> float:
@@ -90,7 +112,7 @@ def _ratio(value: Any) -> float:
         ratio = value[0] / value[1] if isinstance(value, tuple) else float(value)
     except (TypeError, ValueError, ZeroDivisionError, IndexError):
         return 0.0
-    return ratio if 0 < ratio < 1e12 else 0.0
+    return ratio if 1e-12 < ratio < 1e12 else 0.0
 
 
 def to_tags(metadata: Metadata, *, big: bool) -> dict[str, Any]:
@@ -110,11 +132,9 @@ def to_tags(metadata: Metadata, *, big: bool) -> dict[str, Any]:
         tags.append((700, "B", len(metadata.xmp), metadata.xmp, True))
     for tag, value in metadata.geo.items():
         if isinstance(value, str):
-            tags.append((tag, "s", 0, value, True))
+            tags.append((tag, "s", 0, value.encode("utf-8"), True))
         else:
-            values: list[Any] = list(value) if isinstance(value, tuple | list) else [value]
-            kind = "H" if tag == 34735 else "d"
-            tags.append((tag, kind, len(values), tuple(values) if len(values) > 1 else values[0], True))
+            tags.append((tag, "H" if tag == _GEO_KEYS else "d", len(value), value, True))
     taken = photo.get(0x0132)
     taken = taken if isinstance(taken, str) and re.fullmatch(r"\d{4}:\d\d:\d\d \d\d:\d\d:\d\d", taken) else None
     description = metadata.description
@@ -130,7 +150,7 @@ def to_tags(metadata: Metadata, *, big: bool) -> dict[str, Any]:
                 resolution, unit = (0.01 / (size.width * metres), 0.01 / (size.height * metres)), 3
     return {
         "description": description.encode("utf-8") if description else None,
-        "software": metadata.made_with or False,
+        "software": metadata.made_with.encode("utf-8") if metadata.made_with else False,
         "datetime": taken,
         "resolution": resolution,
         "resolutionunit": unit if resolution else None,
