@@ -98,6 +98,51 @@ def test_sixteen_bit_png_with_a_transparent_colour(tmp_path):
     assert np.array_equal(read(tmp_path / "p.png").pixels[..., :3], pixels)
 
 
+@pytest.mark.parametrize("by_pillow", [False, True])
+def test_sixteen_bit_grey_png_with_a_transparent_value(tmp_path, by_pillow):
+    pixels = random((5, 6), np.uint16)
+    pixels[1, 2] = pixels[3, 4] = 258
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in pixels)
+    (tmp_path / "p.png").write_bytes(png(6, 5, 0, rows, extra=chunk(b"tRNS", b"\1\2")))
+    if by_pillow:
+        with Image.open(tmp_path / "p.png") as image:
+            found = pictures.from_any(image).pixels
+    else:
+        found = read(tmp_path / "p.png").pixels
+    assert np.array_equal(found[..., 0], pixels)
+    assert np.array_equal(found[..., 1], np.where(pixels == 258, 0, 65535))
+
+
+@pytest.mark.parametrize("wrong", ["sum", "content"])
+@pytest.mark.parametrize("name", ["gAMA", "iCCP", "pHYs", "cHRM", "tRNS", "acTL", "zzZz"])
+@pytest.mark.parametrize(("kind", "depth"), [(0, 8), (2, 8), (0, 16), (2, 16)])
+def test_a_png_is_read_without_what_is_damaged_beside_its_pixels(tmp_path, wrong, name, kind, depth):
+    pixels = random((5, 6) if kind == 0 else (5, 6, 3), np.uint8 if depth == 8 else np.uint16)
+    rows = b"".join(b"\0" + row.astype(f">u{depth // 8}").tobytes() for row in pixels)
+    broken = chunk(name.encode(), b"\1")
+    if wrong == "sum":
+        broken = broken[:-1] + bytes([broken[-1] ^ 1])
+    beside = chunk(b"tEXt", b"Description\0kept") + broken
+    (tmp_path / "p.png").write_bytes(png(6, 5, kind, rows, depth=depth, extra=beside))
+    if wrong == "content" and name == "zzZz":  # a part that nobody knows is nothing to note
+        assert np.array_equal(read(tmp_path / "p.png").pixels, pixels)
+        return
+    with pytest.warns(UsrnetWarning, match="beside the pixels is damaged and left out") as notes:
+        found = read(tmp_path / "p.png")
+    assert np.array_equal(found.pixels, pixels)
+    if wrong == "sum":
+        assert name in str(notes[0].message)
+        assert found.metadata.description == "kept"
+
+
+def test_alpha_of_floats_is_held_to_its_range():
+    pixels = np.zeros((2, 2, 4))
+    pixels[0, :, 3] = 1e300, -1e300
+    alpha = pictures.split(pixels).alpha
+    assert alpha is not None
+    assert alpha.tolist() == [[1, 0], [0, 0]]
+
+
 @pytest.mark.parametrize(
     "options", [{"compression": "zlib", "predictor": True}, {"compression": "lzw"}, {"tile": (16, 16)}]
 )

@@ -28,6 +28,18 @@ def test_avif(tmp_path, bits, shape):
     assert np.abs(back / full - values / (2**bits - 1)).mean() < 0.01
 
 
+def test_an_avif_whose_depths_contradict_each_other(tmp_path, photo):
+    frames = [Image.fromarray(photo[start : start + 40, :60]) for start in (0, 100)]
+    frames[0].save(tmp_path / "a.avif", quality=95, save_all=True, append_images=frames[1:])
+    data = bytearray((tmp_path / "a.avif").read_bytes())
+    data[data.index(b"av1C") + 6] |= 0x40
+    (tmp_path / "a.avif").write_bytes(data)
+    with pytest.warns(UsrnetWarning, match="2 frames"):
+        found = io.read_whole(tmp_path / "a.avif").pixels
+    assert found.dtype == np.uint8
+    assert np.abs(found.astype(int) - photo[:40, :60]).mean() < 4
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_a_turned_avif(tmp_path, photo, orientation):
     exif = Image.Exif()

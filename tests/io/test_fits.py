@@ -87,3 +87,39 @@ def test_without_astropy_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "astropy.io.fits", None)
     with pytest.raises(PictureError, match=r"usrnet\[science\]"):
         io.read_whole(tmp_path / "a.fits")
+
+
+@pytest.mark.parametrize(
+    ("card", "value"), [("NAXIS", "1099511627775"), ("NAXIS", "1E9"), ("NAXIS2", "-66"), ("PCOUNT", "-2880")]
+)
+def test_numbers_that_no_header_may_hold_end_at_once(tmp_path, card, value):
+    unit = fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(COUNTS)])
+    unit.writeto(tmp_path / "a.fits")
+    data = (tmp_path / "a.fits").read_bytes()
+    place = data.rindex(f"{card:8}=".encode())
+    (tmp_path / "a.fits").write_bytes(data[: place + 10] + value.rjust(20).encode() + data[place + 30 :])
+    with pytest.raises(PictureError, match=f"damaged .{card} *= *{value}"):
+        io.read_whole(tmp_path / "a.fits")
+
+
+@pytest.mark.parametrize("kind", ["HCOMPRESS_1", "PLIO_1"])
+@pytest.mark.parametrize("bend", [False, True])
+def test_tiles_must_have_the_size_that_the_header_says(tmp_path, kind, bend):
+    values = (COUNTS % 200).astype(np.int16)
+    unit = fits.CompImageHDU(values, compression_type=kind, tile_shape=(16, 16))
+    fits.HDUList([fits.PrimaryHDU(), unit]).writeto(tmp_path / "a.fits")
+    if not bend:
+        assert np.array_equal(io.read_whole(tmp_path / "a.fits").pixels[::-1], values)
+        return
+    data = (tmp_path / "a.fits").read_bytes()
+    with fits.open(tmp_path / "a.fits", disable_image_compression=True) as units:
+        column = units[1].data["COMPRESSED_DATA"][1]
+    stream = column.astype(column.dtype.newbyteorder(">")).tobytes()
+    place = data.index(stream)
+    if kind == "HCOMPRESS_1":  # more columns
+        bent = stream[:2] + (4000).to_bytes(4, "big") + stream[6:]
+    else:  # a longer list
+        bent = stream[:6] + (30000).to_bytes(2, "big") + stream[8:]
+    (tmp_path / "a.fits").write_bytes(data[:place] + bent + data[place + len(stream) :])
+    with pytest.raises(PictureError, match="tile 2 is of another size"):
+        io.read_whole(tmp_path / "a.fits")

@@ -205,6 +205,25 @@ def test_quantisation_tables_are_told(tmp_path, photo):
     assert metadata.enlarged(2, (1, 1)).jpeg is None
 
 
+@pytest.mark.filterwarnings("ignore:.*does not hold")
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"resolution": (4_000_000_000, 4_000_000_000), "resolutionunit": 2},
+        {"software": "§ ü".encode()},
+        {"extratags": [(34735, "d", 4, (1.0, 1.0, 0.0, 1e300), True), (33550, "B", 3, b"abc", True)]},
+        {"description": '<OME><Pixels PhysicalSizeX="0" PhysicalSizeY="nan"/></OME>'},
+    ],
+)
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])
+def test_odd_values_beside_the_pixels_do_not_hinder_writing(tmp_path, options, suffix):
+    pixels = np.zeros((8, 9), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="minisblack", metadata=None, **options)
+    picture = io.read_whole(tmp_path / "a.tif")
+    io.write(tmp_path / f"b{suffix}", io.result_of(picture, pixels.repeat(2, 0).repeat(2, 1), 2))
+    assert io.read(tmp_path / f"b{suffix}").pixels.shape == (16, 18)
+
+
 def test_ome_descriptions_say_the_new_sizes():
     from usrnet.io.tiff import description_of_result
 

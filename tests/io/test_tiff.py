@@ -407,3 +407,32 @@ def test_pixel_size(tmp_path, unit):
     size = io.read_whole(tmp_path / "a.tif").metadata.pixel_size
     assert size is not None
     assert (round(size.height, 9), round(size.width, 9), size.unit) == (0.2, 0.1, unit.replace("µ", "µ"))
+
+
+def bend_tag(path: Path, tag: int, value: int) -> None:
+    """Change the value of a tag where it stands in the file."""
+    with tifffile.TiffFile(path) as file:
+        found = file.pages[0].tags[tag]  # pyright: ignore[reportAttributeAccessIssue]
+        place, kind, order = found.valueoffset, {3: "H", 4: "I"}[int(found.dtype)], file.byteorder
+    data = bytearray(path.read_bytes())
+    struct.pack_into(order + kind, data, place, value)
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("tag", [322, 323])
+@pytest.mark.parametrize("compression", ["deflate", "lzw"])
+def test_tiles_far_larger_than_the_picture_are_refused(tmp_path, tag, compression):
+    values = np.zeros((40, 33, 3), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", values, photometric="rgb", tile=(1024, 1024), compression=compression)
+    assert np.array_equal(io.read_whole(tmp_path / "a.tif").pixels, values)
+    bend_tag(tmp_path / "a.tif", tag, 65520)
+    with pytest.raises(PictureError, match="tiles of"):
+        io.read_whole(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("count", [0, 2, 5])
+def test_a_number_of_samples_that_the_layout_denies(tmp_path, count):
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((40, 33), np.uint8), photometric="minisblack")
+    bend_tag(tmp_path / "a.tif", 277, count)
+    with pytest.raises(PictureError, match="damaged"):
+        io.read_whole(tmp_path / "a.tif")

@@ -6,7 +6,7 @@ import pytest
 from usrnet import kernels, metrics
 from usrnet.degradation import degrade
 from usrnet.errors import UsrnetError
-from usrnet.restoration import Restorer
+from usrnet.restoration import Restorer, observe
 
 
 def width(kernel: np.ndarray) -> float:
@@ -98,3 +98,18 @@ def test_a_field_beats_its_mean_and_leaves_no_seams(photo):
     cuts = np.arange(40, side, 40)
     at = np.concatenate([steps[cuts - 1], steps[cuts]]).mean()
     assert at < 1.1 * steps[20:-20].mean()
+
+
+@pytest.mark.parametrize("text", ["gaussian:" + "[" * 3000, "9" * 5000])
+def test_texts_that_can_name_no_file(tmp_path, text):
+    (tmp_path / "grid.json").write_text(json.dumps({"kernels": [["gaussian:1", text]]}))
+    with pytest.raises(UsrnetError, match="kernel"):
+        kernels.load_field(tmp_path / "grid.json")
+    with pytest.raises(UsrnetError, match="kernel"):
+        observe(kernel=text)
+
+
+def test_a_grid_that_is_nested_too_deep(tmp_path):
+    (tmp_path / "grid.json").write_text("[" * 100_000)
+    with pytest.raises(UsrnetError, match="not a grid"):
+        kernels.load_field(tmp_path / "grid.json")

@@ -266,3 +266,56 @@ def test_bent_files_give_a_kernel_or_one_sentence(tmp_path_factory, data):
         except UsrnetError as error:
             sentence = str(error)
     assert "\n" not in sentence
+
+
+def matlab(tmp_path: Path, variables: dict, bend=lambda data: data) -> Path:
+    savemat(tmp_path / "k.mat", variables)
+    (tmp_path / "k.mat").write_bytes(bend((tmp_path / "k.mat").read_bytes()))
+    return tmp_path / "k.mat"
+
+
+def test_matlab_files_whose_elements_are_no_ones_are_refused(tmp_path):
+    """SciPy looks such types up beyond the end of a table."""
+    cells = np.empty((1, 2), object)
+    cells[0, 0], cells[0, 1] = PSF, PSF.T
+    doubles, cell_class, sizes = b"\x09\0\0\0" + (PSF.nbytes).to_bytes(4, "little"), 144, 160
+    for bend in (
+        lambda data: data.replace(doubles, b"\x09\x08\0\0" + doubles[4:], 1),
+        lambda data: data[:cell_class] + b"\5" + data[cell_class + 1 :],  # a sparse array made of arrays
+        lambda data: data[:sizes] + (2**31 - 1).to_bytes(4, "little") + data[sizes + 4 :],  # 32 GB of cells
+        lambda data: data[:-8],
+    ):
+        with pytest.raises(UsrnetError, match="cannot be read"):
+            kernels.load_all(matlab(tmp_path, {"k": cells}, bend))
+    assert len(kernels.load_all(matlab(tmp_path, {"k": cells}))) == 2
+
+
+@pytest.mark.parametrize("places", [(40, 0), (-3, 0), (0, 500)])
+def test_sparse_matrices_whose_indices_point_outside(tmp_path, places):
+    row, start = places
+    matrix = csc_matrix(PSF)
+    indices, starts = matrix.indices.copy(), matrix.indptr.copy()
+    indices[5] = row or indices[5]
+    starts[3] = start or starts[3]
+
+    def write(file):
+        group = file.create_group("k")
+        group.attrs["MATLAB_sparse"] = np.uint64(PSF.shape[0])
+        group["data"], group["ir"], group["jc"] = matrix.data, indices, starts
+
+    with pytest.raises(UsrnetError, match="cannot be read"):
+        kernels.load(write_hdf(tmp_path / "h.mat", write))
+
+    def bend(data: bytes) -> bytes:
+        data = data.replace(matrix.indices.astype("<i4").tobytes(), indices.astype("<i4").tobytes())
+        return data.replace(matrix.indptr.astype("<i4").tobytes(), starts.astype("<i4").tobytes())
+
+    with pytest.raises(UsrnetError, match="cannot be read"):
+        kernels.load(matlab(tmp_path, {"k": matrix}, bend))
+
+
+@pytest.mark.parametrize("values", [np.zeros((0, 5, 5)), np.zeros((0, 0, 7, 7))])
+def test_files_without_a_kernel(tmp_path, values):
+    np.save(tmp_path / "k.npy", values)
+    with pytest.raises(UsrnetError, match=r"no kernel|not kernels"):
+        kernels.load(tmp_path / "k.npy")

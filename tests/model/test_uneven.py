@@ -2,8 +2,9 @@ import pytest
 import torch
 
 from usrnet import kernels
-from usrnet.model import Unfolding, USRNet
-from usrnet.model.uneven import levels_of, spread
+from usrnet.degradation import Degradation
+from usrnet.model import Unfolding, USRNet, uneven
+from usrnet.model.uneven import UnevenDataStep, levels_of, spread
 from usrnet.model.usrnet import Config, total_variation
 
 
@@ -32,9 +33,9 @@ def test_far_from_the_other_level_only_ones_own_counts():
     sigma = torch.full((1, 1, 24, 160), 2 / 255)
     sigma[..., 80:] = 20 / 255
     with torch.inference_mode():
-        uneven, low, high = (model(y, kernel, 1, level) for level in (sigma, 2 / 255, 20 / 255))
-    assert (uneven - low)[..., 30:50].abs().max() < 0.02
-    assert (uneven - high)[..., 110:130].abs().max() < 0.02
+        both, low, high = (model(y, kernel, 1, level) for level in (sigma, 2 / 255, 20 / 255))
+    assert (both - low)[..., 30:50].abs().max() < 0.02
+    assert (both - high)[..., 110:130].abs().max() < 0.02
     assert (low - high)[..., 30:50].abs().max() > 0.1
 
 
@@ -53,3 +54,40 @@ def test_the_noise_reaches_as_far_as_the_kernel():
     reached = spread(sigma, torch.from_numpy(kernels.disk(3)).float()[None, None], 1)
     assert reached[0, 0, 16, 18] > 0.03
     assert reached[0, 0, 16, 22] == pytest.approx(0.01, rel=1e-3)
+
+
+@pytest.mark.parametrize("scale", [1, 2])
+@pytest.mark.parametrize("kernel", ["gaussian:1.6", "motion:7"])
+@pytest.mark.parametrize(("iterations", "share"), [(uneven.ITERATIONS, 0.25), (100, 1e-4)])
+def test_the_data_step_has_the_least_weighted_sum_of_squares(monkeypatch, scale, kernel, iterations, share):
+    """Against the normal equations of the sum, solved densely; the closed form with one α is far from them."""
+    monkeypatch.setattr(uneven, "ITERATIONS", iterations)
+    torch.manual_seed(0)
+    n = 14
+    taps = torch.from_numpy(kernels.parse(kernel, scale)[8:17, 8:17])
+    taps = (taps / taps.sum())[None, None]
+    blur = Degradation(taps, scale, scale * n, scale * n)
+    sigma = (0.08 + 0.05 * torch.sin(2 * torch.pi / n * torch.arange(n).double())).expand(1, 1, n, n)
+    scene = torch.rand(1, 1, scale * n, scale * n).double()
+    y = blur(scene) + sigma * torch.randn(1, 1, n, n).double()
+    x = scene + 0.1 * torch.randn(scene.shape).double()
+    unit = torch.eye((scale * n) ** 2).double()
+    matrix = blur(unit.reshape(-1, 1, scale * n, scale * n)).reshape(len(unit), -1).T
+    weighted = matrix.T / sigma.square().ravel()
+    exact = torch.linalg.solve(weighted @ matrix + unit, weighted @ y.ravel() + x.ravel())
+    step = UnevenDataStep(y, taps, scale, sigma)
+    found = step(x, torch.tensor(step.levels).double().square().reshape(-1, 1, 1, 1, 1))
+    even = step.step(x, sigma.square().mean().reshape(1, 1, 1, 1))
+    error, far = ((z.ravel() - exact).square().mean().sqrt() for z in (found, even))
+    assert error < share * far
+
+
+def test_pictures_of_a_batch_do_not_touch_each_other():
+    y, taps = torch.rand(2, 3, 16, 24), torch.from_numpy(kernels.disk(2)[9:16, 9:16]).float()[None, None]
+    sigma = 0.01 + 0.1 * torch.rand(2, 1, 16, 24)
+    with torch.inference_mode():
+        step = UnevenDataStep(y, taps, 1, sigma)
+        alone = UnevenDataStep(y[1:], taps, 1, sigma[1:])
+        alone.levels, alone.weights, alone.shares = step.levels, [w[1:] for w in step.weights], step.shares[:, 1:]
+        alpha = torch.tensor(step.levels).square().reshape(-1, 1, 1, 1, 1)
+        assert (step(y, alpha)[1:] - alone(y[1:], alpha)).abs().max() < 1e-5

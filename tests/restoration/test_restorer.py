@@ -9,7 +9,7 @@ from skimage.registration import phase_cross_correlation
 import usrnet
 from usrnet import kernels, metrics
 from usrnet.device import computes
-from usrnet.errors import PictureError, UsrnetError
+from usrnet.errors import PictureError, UsrnetError, UsrnetWarning
 from usrnet.model import Unfolding
 from usrnet.restoration import Restorer, restore
 
@@ -298,3 +298,23 @@ def test_noise_of_a_grey_picture_is_told_as_what_it_is(photo, stored_as):
     grey = restored if stored_as == "grey" else restored.mean(axis=-1).round().astype(np.uint8)
     gain = metrics.psnr(grey, truth[24:-24, 24:-24]) - metrics.psnr(blurred, truth[24:-24, 24:-24])
     assert gain > 4
+
+
+@pytest.mark.parametrize(
+    ("bend", "text"),
+    [
+        (lambda psf: psf + 0.1 * psf.max(), "there is a background"),
+        (lambda psf: psf.max() - psf, "black on white"),
+        (lambda psf: kernels.shift(psf, 0, 3), "3.0 pixels right"),
+        (np.fft.ifftshift, "FFT order"),
+        (lambda psf: psf[:-1, :-1], "is even"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*has the sum")
+def test_a_psf_that_is_an_array_is_looked_at(bend, text):
+    """As one from a file is."""
+    picture, psf = np.full((40, 40), 0.5, np.float32), kernels.gaussian(2)
+    options = {"model": "tv", "scale": 1, "noise_level": 2}
+    with pytest.warns(UsrnetWarning, match=text):
+        restore(picture, kernel=bend(psf), **options)
+    restore(picture, kernel=psf, **options)  # without a word

@@ -93,6 +93,9 @@ def avif(data: bytes) -> np.ndarray | None:
     box = data[:65536].find(b"av1C")
     if box < 0 or not data[box + 6] & 0x40:
         return None
+    depths = data[:65536].find(b"pixi")
+    if depths >= 0 and max(data[depths + 9 : depths + 9 + data[depths + 8]], default=0) <= 8:
+        return None  # a damaged header: the decoder would take it at its word and spoil memory
     import imagecodecs
 
     pixels = imagecodecs.avif_decode(data, 0)

@@ -24,16 +24,12 @@ def split(pixels: np.ndarray, levels: Levels | None = None) -> Planes:
     the type in any case.
     """
     usual = full_scale(pixels.dtype)
-    values = (levels or usual).unit(pixels)
-    if values.ndim == 2:
-        return Planes(values[..., None], None)
-    if values.shape[-1] in (2, 4):
-        if pixels.dtype.kind == "f":
-            alpha = pixels[..., -1].clip(0, 1).astype(np.float32)
-        else:
-            alpha = values[..., -1] if levels in (None, usual) else usual.unit(pixels[..., -1])
-        return Planes(values[..., :-1], alpha)
-    return Planes(values, None)
+    if pixels.ndim == 2:
+        return Planes((levels or usual).unit(pixels)[..., None], None)
+    if pixels.shape[-1] not in (2, 4):
+        return Planes((levels or usual).unit(pixels), None)
+    alpha = pixels[..., -1].clip(0, 1) if pixels.dtype.kind == "f" else pixels[..., -1]
+    return Planes((levels or usual).unit(pixels[..., :-1]), usual.unit(alpha))
 
 
 def join(

@@ -5,7 +5,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_MODULES = r"(PIL|astropy|tifffile|pillow_heif|scipy\.io|h5py)\b"
+_MODULES = r"(PIL|astropy|tifffile|pillow_heif|scipy\.io|h5py)\b|<unknown>"  # the last: NumPy parses a header
 _lock = threading.Lock()
 _inside = 0
 _filter: tuple | None = None

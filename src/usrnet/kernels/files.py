@@ -133,7 +133,7 @@ def _read(path: Path, index: Index) -> tuple[list[np.ndarray], str | None]:
     try:
         if path.stat().st_size > LARGEST_FILE:
             raise UsrnetError(f"{path}: {path.stat().st_size >> 20} MB are too much for a kernel file")
-        with quiet():
+        with quiet(), np.errstate(all="ignore"):  # what is not finite is found below
             arrays, doubt = readers[suffix](path, index)
         if not arrays:
             raise UsrnetError(f"{path}: there is no kernel in it")

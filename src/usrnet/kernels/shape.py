@@ -162,7 +162,8 @@ def check(kernel: np.ndarray, *, name: str = "the kernel", quiet: bool = False) 
     if kernel.ndim not in (2, 3) or (kernel.ndim == 3 and kernel.shape[-1] != 3) or not kernel.size:
         shape = "×".join(map(str, kernel.shape)) or "a single number"
         raise UsrnetError(f"{name} has the shape {shape}: a kernel is height×width, or height×width×3 per channel")
-    values = kernel.astype(np.float64)
+    with np.errstate(all="ignore"):  # what is not finite is found here
+        values = kernel.astype(np.float64)
     if not np.isfinite(values).all():
         raise UsrnetError(f"{name} holds values that are not finite (NaN or infinity)")
     total = values.sum(axis=(0, 1))

@@ -355,7 +355,7 @@ def _restore_stack(
     levels = _levels_of_stack(origin, handling)
     usual = levels or pictures.levels_of(first, handling.white, lambda text: None)
     beginning = _Source(first.pixels, first.pixels.dtype, first.extra, usual, first.metadata)
-    observations, found = _settled(known, beginning, None)
+    observations, found = _settled(known, beginning)
     choose = _for_planes(observations, origin, first)
 
     def report(index: int) -> Progress | None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from usrnet import kernels
+from usrnet.degradation import check_scale
 from usrnet.errors import UsrnetError
 from usrnet.restoration.light import Light, choose_curve
 from usrnet.restoration.noise import NoiseLevel, Poisson
@@ -49,12 +50,15 @@ def ask(
 ) -> Observation | Unknown:
     """As :func:`~usrnet.restoration.observe`, but kernel and noise level may also be ``"auto"``.
 
-    A blur is found in the light in which the picture is restored. Raises ``UsrnetError`` for what makes no sense.
+    A blur is found in the light in which the picture is restored. A kernel that is an array is looked at as one from
+    a file is, with a note on what is doubtful. Raises ``UsrnetError`` for what makes no sense.
     """
     unknown_kernel = isinstance(kernel, str) and kernel == AUTO
     unknown_noise = isinstance(noise_level, str) and noise_level == AUTO
     if unknown_kernel and corner_boost != 1:
         raise UsrnetError("the corners can only be wider than a blur that is known: name the kernel")
+    if isinstance(kernel, np.ndarray):  # measured ones come as arrays too
+        kernel = kernels.from_file(kernels.check(kernel), "the kernel", check_scale(scale), align=align)
     known = observe(
         scale=scale,
         kernel=None if unknown_kernel else kernel,
