@@ -1,7 +1,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test test-slow test-avx2 test-lowest test-interop check docs dist tour bench clean
+.PHONY: setup demo fuzz test test-slow test-avx2 test-lowest test-interop check docs dist tour bench clean
 
 setup: .venv/installed
 
@@ -33,6 +33,12 @@ test-lowest: .venv-lowest/installed
 	$(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/pip install --quiet --disable-pip-version-check -c constraints-lowest.txt -e '.[test]'
 	touch $@
+
+# Bent files for every reader, SECONDS for each kind; what goes wrong is kept in build/fuzz.
+SECONDS ?= 3600
+fuzz: setup
+	for what in pictures passed kernels; do \
+	  PYTHONPATH=tests $(BIN)/python -m fuzz.run $$what --seconds $(SECONDS) --keep build/fuzz || exit 1; done
 
 test-interop: setup
 	tests/interop/run.sh

@@ -90,7 +90,8 @@ def test_without_astropy_the_extra_is_named(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("card", "value"), [("NAXIS", "1099511627775"), ("NAXIS", "1E9"), ("NAXIS2", "-66"), ("PCOUNT", "-2880")]
+    ("card", "value"),
+    [("NAXIS", "1099511627775"), ("NAXIS", "1E9"), ("NAXIS2", "-66"), ("PCOUNT", "-2880"), ("GCOUNT", "'x'")],
 )
 def test_numbers_that_no_header_may_hold_end_at_once(tmp_path, card, value):
     unit = fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(COUNTS)])
@@ -98,7 +99,7 @@ def test_numbers_that_no_header_may_hold_end_at_once(tmp_path, card, value):
     data = (tmp_path / "a.fits").read_bytes()
     place = data.rindex(f"{card:8}=".encode())
     (tmp_path / "a.fits").write_bytes(data[: place + 10] + value.rjust(20).encode() + data[place + 30 :])
-    with pytest.raises(PictureError, match=f"damaged .{card} *= *{value}"):
+    with pytest.raises(PictureError, match=f"damaged .{card} *= {value}"):
         io.read_whole(tmp_path / "a.fits")
 
 

@@ -314,6 +314,17 @@ def test_sparse_matrices_whose_indices_point_outside(tmp_path, places):
         kernels.load(matlab(tmp_path, {"k": matrix}, bend))
 
 
+def test_an_empty_sparse_matrix_whose_columns_are_not(tmp_path):
+    empty = csc_matrix((9, 9))
+    starts = empty.indptr.astype("<i4").tobytes()
+
+    def bend(data: bytes) -> bytes:
+        return data.replace(starts, starts[:12] + (10_000_000).to_bytes(4, "little") + starts[16:])
+
+    with pytest.raises(UsrnetError, match="end before they begin"):
+        kernels.load(matlab(tmp_path, {"k": empty}, bend))
+
+
 @pytest.mark.parametrize("values", [np.zeros((0, 5, 5)), np.zeros((0, 0, 7, 7))])
 def test_files_without_a_kernel(tmp_path, values):
     np.save(tmp_path / "k.npy", values)

@@ -34,8 +34,8 @@ def test_far_from_the_other_level_only_ones_own_counts():
     sigma[..., 80:] = 20 / 255
     with torch.inference_mode():
         both, low, high = (model(y, kernel, 1, level) for level in (sigma, 2 / 255, 20 / 255))
-    assert (both - low)[..., 30:50].abs().max() < 0.02
-    assert (both - high)[..., 110:130].abs().max() < 0.02
+    assert (both - low)[..., 30:50].abs().max() < 0.03
+    assert (both - high)[..., 110:130].abs().max() < 0.03
     assert (low - high)[..., 30:50].abs().max() > 0.1
 
 

@@ -19,7 +19,7 @@ from usrnet.model.data_step import DataStep
 STEP = 3.0  # how far apart two levels may be, as a ratio
 MOST_LEVELS = 4
 LEAST = 0.1 / 255
-ITERATIONS = 5  # of the conjugate gradients
+ITERATIONS = 10  # of the conjugate gradients, which start from the estimate before
 
 
 class UnevenDataStep:
@@ -63,8 +63,8 @@ class UnevenDataStep:
         def nearly_solved(values: Tensor) -> Tensor:
             return (self.shares * self._filtered(self.shares * values, inverses)).sum(dim=0)
 
-        u = nearly_solved(right)
-        rest = right - self._filtered(u, self.eigenvalues) - diagonal * u
+        # From nothing, so that z is never further from the least sum than x is.
+        u, rest = torch.zeros_like(right), right
         ahead = direction = nearly_solved(rest)
         size = _dot(rest, ahead)
         for _ in range(ITERATIONS):
