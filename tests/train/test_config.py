@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from usrnet.errors import UsrnetError
@@ -13,7 +15,8 @@ FOLDERS = "data.folders=['photos']"
 def test_recipes_are_valid_once_the_photos_are_named(name):
     config = read_config(name, [FOLDERS])
     assert name in recipes()
-    assert config.model.sizes() == CONFIGS["usrnet" if name in ("usrnet", "usrgan") else "usrnet-tiny"]
+    sizes = CONFIGS["usrnet" if name in ("usrnet", "usrgan") else "usrnet-tiny"]
+    assert config.model.sizes() == replace(sizes, carry=name == "default")
     with pytest.raises(UsrnetError, match=r"^\S+: data.folders is missing: name the folders of your photos, as in"):
         read_config(name)
     with pytest.raises(UsrnetError, match=r"data.folders is missing"):

@@ -14,6 +14,7 @@ def draws(listing, count):
     return [Draw.random(np.random.default_rng(step), 5, listing.shares("pixels")) for step in range(count)]
 
 
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on one core
 @pytest.mark.parametrize("workers", [0, 2])
 def test_streamed_and_resident_patches_are_the_same(photo_folder, workers):
     listing = list_photos([str(photo_folder)], 48)
