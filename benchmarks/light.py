@@ -99,16 +99,16 @@ def poisson(pictures: list[np.ndarray], restorer: Restorer) -> Iterator[dict]:
     for seed, photo in enumerate(pictures):
         light = SRGB.decode(photo)
         truth = light[ROOM:-ROOM, ROOM:-ROOM]
-        for name in ("motion:16", "gaussian:2"):
+        for name, scale in (("motion:16", 1), ("gaussian:1.6", 1), ("gaussian:1.6", 2)):
             kernel = kernels.parse(name)
-            clean = blurred(light, kernel).clip(0)
+            clean = blurred(light, kernel).clip(0)[::scale, ::scale]
             for peak in (30, 100, 300):
                 counts = np.random.default_rng(seed).poisson(clean * peak)
                 seen = (counts / peak).astype(np.float32)
                 level = 255 * float(np.sqrt((clean / peak).mean()))
-                options: dict = {"scale": 1, "kernel": kernel, "saturation": "off"}
+                options: dict = {"scale": scale, "kernel": kernel, "saturation": "off"}
                 yield {
-                    "kernel": name, "peak": peak, "noisy": psnr(seen, truth),
+                    "kernel": name, "scale": scale, "peak": peak,
                     "one level": psnr(restorer(seen, noise_level=level, **options), truth),
                     "poisson": psnr(restorer(seen, noise_level=f"poisson:{255 / peak}", **options), truth),
                 }  # fmt: skip
