@@ -121,7 +121,7 @@ def test_extrapolation_of_small_pictures(size):
         ("tv", "motion:5", 2, 0.3),
         ("default", "motion:5", 2, 0.5),
         ("tv", "gaussian:2", 1, 1.0),
-        ("default", "gaussian:2", 1, 4.0),
+        ("default", "gaussian:2", 1, 3.0),
     ],
 )
 def test_pictures_that_do_not_wrap_are_restored_up_to_the_border(photo, model, kernel, scale, gain):
