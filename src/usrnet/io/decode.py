@@ -293,7 +293,7 @@ def _open_noted(data: bytes, note: Callable[[str], None]) -> ImageFile.ImageFile
     try:
         return open_pillow(data)
     except Image.UnidentifiedImageError:
-        if data[:8] != b"\x89PNG\r\n\x1a\n":
+        if not data.startswith(deep.PNG_MAGIC):
             raise
     try:
         image = open_pillow(deep.bare_png(data, b"tRNS"))

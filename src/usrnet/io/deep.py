@@ -6,7 +6,7 @@ What a file declares as its depth is full scale: 10 and 12 bits are stretched to
 import re
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from io import BytesIO
 from typing import Any
 
@@ -17,6 +17,7 @@ from usrnet.io.colours import ycbcr_to_rgb
 
 CURVES = {16: "PQ", 18: "HLG"}  # transfer functions of HDR pictures (ITU-T H.273)
 
+PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _FRAMES = (b"fcTL", b"fdAT")  # of an animated PNG: they are pixels, whatever their names say
 
 
@@ -39,33 +40,35 @@ def png(data: bytes) -> np.ndarray | None:
 
 def sound_png(data: bytes, note: Callable[[str], None]) -> bytes:
     """A PNG without the parts beside its pixels whose checksum is wrong; any other file as it is."""
-    if data[:8] != b"\x89PNG\r\n\x1a\n":
+    if not data.startswith(PNG_MAGIC):
         return data
-    kept, lost, place = [data[:8]], [], 8
-    while place + 12 <= len(data):
-        end = place + 12 + int.from_bytes(data[place : place + 4], "big")
-        name = data[place + 4 : place + 8]
-        beside = name.isalpha() and bool(name[0] & 0x20) and name not in _FRAMES
-        if beside and zlib.crc32(data[place + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
-            lost.append(name.decode("latin-1"))
-        else:
-            kept.append(data[place:end])
-        place = end
+    lost = [
+        (name, part)
+        for name, part in _chunks(data)
+        if name.isalpha() and name[0] & 0x20 and name not in _FRAMES
+        if zlib.crc32(data[part.start + 4 : part.stop - 4]) != int.from_bytes(data[part.stop - 4 : part.stop], "big")
+    ]
     if not lost:
         return data
-    note(f"what it holds beside the pixels is damaged and left out ({', '.join(lost)})")
-    return b"".join([*kept, data[place:]])
+    note(f"what it holds beside the pixels is damaged and left out ({', '.join(name.decode() for name, _ in lost)})")
+    for _, part in reversed(lost):
+        data = data[: part.start] + data[part.stop :]
+    return data
 
 
 def bare_png(data: bytes, *keep: bytes) -> bytes:
     """A PNG with nothing beside its pixels but the chunks that are named."""
-    kept, place = [data[:8]], 8
+    kept = [data[part] for name, part in _chunks(data) if not name[0] & 0x20 or name in keep]
+    return b"".join([PNG_MAGIC, *kept])
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, slice]]:
+    """The name of every chunk of a PNG, and where it lies, length and checksum included."""
+    place = len(PNG_MAGIC)
     while place + 12 <= len(data):
         end = place + 12 + int.from_bytes(data[place : place + 4], "big")
-        if not data[place + 4] & 0x20 or data[place + 4 : place + 8] in keep:
-            kept.append(data[place:end])
+        yield data[place + 4 : place + 8], slice(place, end)
         place = end
-    return b"".join(kept)
 
 
 def jpeg2000(data: bytes) -> np.ndarray | None:
