@@ -195,6 +195,45 @@ def test_a_full_disk_is_in_the_manifest(photos: Path, tmp_path: Path) -> None:
         subprocess.run(["umount", disk], check=True)
 
 
+OTHERS = """
+import sys, time
+from pathlib import Path
+import ray
+from ray.util.placement_group import placement_group, remove_placement_group
+
+ray.init(address="local", num_cpus=1, include_dashboard=False, log_to_driver=False)
+taken = placement_group([{"CPU": 1}])
+taken.wait()
+Path(sys.argv[1]).write_text(ray.get_runtime_context().gcs_address)
+while not Path(sys.argv[2]).exists():
+    time.sleep(0.1)
+remove_placement_group(taken)
+sys.stdin.read()
+"""
+
+
+def test_a_cluster_that_others_use(photos: Path, tmp_path: Path) -> None:
+    address, enough, out = tmp_path / "address", tmp_path / "enough", tmp_path / "out"
+    begin = [sys.executable, "-c", OTHERS, address, enough]
+    open_to_all = os.environ | {"RAY_AUTH_MODE": "disabled"}  # the cluster would let in nobody else
+    with subprocess.Popen(begin, stdin=subprocess.PIPE, env=open_to_all) as others:
+        try:
+            while not (address.exists() and address.read_text()):
+                assert others.poll() is None
+                time.sleep(0.2)
+            ours = command(photos, out, "--address", address.read_text())
+            with subprocess.Popen(ours, stderr=subprocess.PIPE, text=True, env=open_to_all) as waiting:
+                assert waiting.stderr is not None
+                note = "others use the cluster, 0 of its CPUs are free: the work begins when 1 are"
+                said = any(note in line for line in waiting.stderr)
+                enough.touch()
+                waiting.communicate(timeout=PATIENCE)
+        finally:
+            others.kill()
+    assert said
+    assert len([row for row in rows(out).values() if row["status"] == "written"]) == 6
+
+
 @pytest.mark.parametrize(
     ("address", "message"),
     [("127.0.0.1:9", "no cluster answers at 127.0.0.1:9"), ("nonsense", "not the address of a cluster")],

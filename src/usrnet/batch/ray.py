@@ -69,7 +69,7 @@ def run_batch(
         return manifest
     manifest.write()  # a place that cannot be written is told before the work
     network = _network(plan.model)  # what is wrong with it is told before a cluster starts
-    _join(ray, address, cpus=None if workers is None else workers * threads)
+    _join(ray, address, cpus=None if workers is None else workers * threads, threads=threads)
     try:
         written = time.monotonic()
         done = total - len(todo)
@@ -292,8 +292,8 @@ def _network(model: str) -> Any:
     return load(model)
 
 
-def _join(ray: Any, address: str | None, *, cpus: int | None) -> None:
-    """Connect to a cluster, or start one here."""
+def _join(ray: Any, address: str | None, *, cpus: int | None, threads: int) -> None:
+    """Connect to a cluster, or start one here with ``cpus``; say so where no worker of ``threads`` can begin yet."""
     logging.getLogger("ray").setLevel(logging.ERROR)
     logging.getLogger("ray.data").setLevel(logging.ERROR)
     os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # its lines would stand among ours
@@ -307,6 +307,13 @@ def _join(ray: Any, address: str | None, *, cpus: int | None) -> None:
             ray.init(address="local", num_cpus=cpus, include_dashboard=False, **options)
         else:
             ray.init(address=address, **options)
+            free = ray.available_resources().get("CPU", 0)
+            if free < threads:  # Ray waits for them without a word
+                warnings.warn(
+                    f"others use the cluster, {free:g} of its CPUs are free: the work begins when {threads} are",
+                    UsrnetWarning,
+                    stacklevel=3,
+                )
     except Exception as error:  # Ray's own kinds depend on how far it came
         what = "start a cluster on this machine" if address is None else f"join the cluster at {address}"
         raise UsrnetError(
