@@ -15,6 +15,7 @@ from usrnet.io.colours import cmyk_to_rgb, lab_to_rgb
 from usrnet.io.levels import Levels, White, choose_with_note, full_scale
 from usrnet.io.metadata import Metadata, clean_exif, from_pillow, note_of, profile_space
 from usrnet.io.planes import join, split
+from usrnet.io.provenance import PNG_MAGIC
 from usrnet.io.quiet import quiet
 from usrnet.io.tiff import TiffFile, orient
 
@@ -293,7 +294,7 @@ def _open_noted(data: bytes, note: Callable[[str], None]) -> ImageFile.ImageFile
     try:
         return open_pillow(data)
     except Image.UnidentifiedImageError:
-        if not data.startswith(deep.PNG_MAGIC):
+        if not data.startswith(PNG_MAGIC):
             raise
     try:
         image = open_pillow(deep.bare_png(data, b"tRNS"))

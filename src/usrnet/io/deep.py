@@ -14,10 +14,10 @@ import numpy as np
 
 from usrnet.errors import PictureError, require
 from usrnet.io.colours import ycbcr_to_rgb
+from usrnet.io.provenance import PNG_MAGIC
 
 CURVES = {16: "PQ", 18: "HLG"}  # transfer functions of HDR pictures (ITU-T H.273)
 
-PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 _FRAMES = (b"fcTL", b"fdAT")  # of an animated PNG: they are pixels, whatever their names say
 
 

@@ -17,6 +17,7 @@ from usrnet.io import fits, tiff
 from usrnet.io.decode import Picture, converted
 from usrnet.io.levels import Levels, full_scale
 from usrnet.io.metadata import SEGMENT, Metadata, note_of, png_chunks, what_is_lost, with_software
+from usrnet.io.provenance import PNG_MAGIC
 
 FORMATS = {
     ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".jfif": "JPEG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF",
@@ -274,9 +275,7 @@ def _png16(pixels: np.ndarray) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0))
-    return b"".join(
-        [b"\x89PNG\r\n\x1a\n", header, chunk(b"IDAT", zlib.compress(filtered.tobytes(), 6)), chunk(b"IEND", b"")]
-    )
+    return b"".join([PNG_MAGIC, header, chunk(b"IDAT", zlib.compress(filtered.tobytes(), 6)), chunk(b"IEND", b"")])
 
 
 def result_of(picture: Picture, pixels: np.ndarray, scale: float) -> Picture:

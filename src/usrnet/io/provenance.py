@@ -8,6 +8,7 @@ import struct
 import warnings
 from pathlib import Path
 
+PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 KEYWORD = b"usrnet"  # of the PNG chunk
 SOFTWARE = 0x0131  # EXIF and TIFF tag
 PREFIX = "usrnet "  # before the text in the tag
@@ -18,7 +19,7 @@ def read_provenance(path: Path) -> str | None:
     try:
         with path.open("rb") as file:
             start = file.read(8)
-        if start == b"\x89PNG\r\n\x1a\n":
+        if start == PNG_MAGIC:
             return _in_png(path)
         if start == b"SIMPLE  ":
             return _after_prefix(_in_fits(path))
