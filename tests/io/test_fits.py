@@ -103,6 +103,16 @@ def test_numbers_that_no_header_may_hold_end_at_once(tmp_path, card, value):
         io.read_whole(tmp_path / "a.fits")
 
 
+def test_tiles_without_pixels(tmp_path):
+    unit = fits.CompImageHDU(COUNTS.astype(np.int16), compression_type="HCOMPRESS_1", tile_shape=(16, 16))
+    fits.HDUList([fits.PrimaryHDU(), unit]).writeto(tmp_path / "a.fits")
+    data = (tmp_path / "a.fits").read_bytes()
+    place = data.index(b"ZTILE1  =")
+    (tmp_path / "a.fits").write_bytes(data[: place + 10] + b"0".rjust(20) + data[place + 30 :])
+    with pytest.raises(PictureError, match="tiles without pixels"):
+        io.read_whole(tmp_path / "a.fits")
+
+
 @pytest.mark.parametrize("kind", ["HCOMPRESS_1", "PLIO_1"])
 @pytest.mark.parametrize("bend", [False, True])
 def test_tiles_must_have_the_size_that_the_header_says(tmp_path, kind, bend):

@@ -344,6 +344,14 @@ def test_what_a_header_claims_costs_nothing(tmp_path):
         tracemalloc.stop()
 
 
+def test_more_samples_than_a_pixel_can_have(tmp_path):
+    tifffile.imwrite(tmp_path / "b.tif", np.zeros((8, 9), np.uint8))
+    with tifffile.TiffFile(tmp_path / "b.tif", mode="r+b") as file:
+        file.pages[0].tags[277].overwrite(2**30, dtype=tifffile.DATATYPE.LONG)
+    with pytest.raises(PictureError, match=r"damaged \(1073741824 samples per pixel\)"):
+        io.read_whole(tmp_path / "b.tif")
+
+
 def test_damaged_strips(tmp_path):
     save(tmp_path / "b.tif", pixels((300, 300), "uint16"), compression="zlib", rowsperstrip=10)
     whole = (tmp_path / "b.tif").read_bytes()

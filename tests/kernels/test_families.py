@@ -244,6 +244,7 @@ def test_a_far_sum_is_noted():
         (-np.ones((3, 3)), "sum -9"),
         (np.array([[1, np.nan]]), "finite"),
         (np.array([[1, np.inf]]), "finite"),
+        (np.full((3, 3), 1e308), "no number any more"),
         (np.ones(5), "shape 5"),
         (np.ones((5, 5, 2)), "shape 5×5×2"),
         (np.ones((0, 5)), "shape 0×5"),

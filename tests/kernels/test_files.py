@@ -314,6 +314,18 @@ def test_sparse_matrices_whose_indices_point_outside(tmp_path, places):
         kernels.load(matlab(tmp_path, {"k": matrix}, bend))
 
 
+def test_a_sparse_matrix_without_its_values(tmp_path):
+    """SciPy takes what comes next in the file for them."""
+
+    def bend(data: bytes) -> bytes:
+        return data[:132] + (40).to_bytes(4, "little") + data[136:176]  # flags, sizes and name are left
+
+    with pytest.raises(UsrnetError, match="an array without its values"):
+        kernels.load(matlab(tmp_path, {"k": csc_matrix(PSF)}, bend))
+    with pytest.raises(UsrnetError, match="an array without its values"):
+        kernels.load(matlab(tmp_path, {"k": PSF}, bend))
+
+
 def test_an_empty_sparse_matrix_whose_columns_are_not(tmp_path):
     empty = csc_matrix((9, 9))
     starts = empty.indptr.astype("<i4").tobytes()
@@ -325,7 +337,23 @@ def test_an_empty_sparse_matrix_whose_columns_are_not(tmp_path):
         kernels.load(matlab(tmp_path, {"k": empty}, bend))
 
 
-@pytest.mark.parametrize("values", [np.zeros((0, 5, 5)), np.zeros((0, 0, 7, 7))])
+def test_a_file_that_python_2_wrote(tmp_path):
+    np.save(tmp_path / "k.npy", PSF)
+    data = (tmp_path / "k.npy").read_bytes()
+    (tmp_path / "k.npy").write_bytes(data.replace(b"(31, 31), ", b"(31L, 31L)", 1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert np.array_equal(kernels.load(tmp_path / "k.npy"), kernels.check(PSF))
+
+
+@pytest.mark.parametrize("shape", [(2**14, 1, 2), (2**14, 2, 1, 1)])
+def test_too_many_kernels(tmp_path, shape):
+    np.save(tmp_path / "k.npy", np.ones(shape, np.uint8))
+    with pytest.raises(UsrnetError, match="too many kernels"):
+        kernels.load(tmp_path / "k.npy")
+
+
+@pytest.mark.parametrize("values", [np.zeros((0, 5, 5)), np.zeros((0, 0, 7, 7)), np.zeros((2**24, 0, 0, 1))])
 def test_files_without_a_kernel(tmp_path, values):
     np.save(tmp_path / "k.npy", values)
     with pytest.raises(UsrnetError, match=r"no kernel|not kernels"):

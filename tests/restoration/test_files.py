@@ -371,6 +371,23 @@ def test_animations_stay_what_they_are(tmp_path, restorer, suffix):
         restore_file(restorer, tmp_path / f"a{suffix}", tmp_path / "b.jpg", observe(scale=2), handling=handling)
 
 
+def test_a_frame_that_is_larger_than_the_first(tmp_path, restorer):
+    frames = [Image.fromarray(np.roll(RGB8, 3 * n, 1)).quantize(32) for n in range(2)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=100)
+    data = (tmp_path / "a.gif").read_bytes()
+    place = data.rindex(b"\x2c" + struct.pack("<HHHH", 0, 0, W, H)) + 5  # the width of the second frame
+    (tmp_path / "a.gif").write_bytes(data[:place] + struct.pack("<HH", 9000, 9000) + data[place + 4 :])
+    with pytest.raises(PictureError, match="9000×9000|18000×9000"):
+        restore_file(
+            restorer,
+            tmp_path / "a.gif",
+            tmp_path / "b.gif",
+            NOTHING,
+            handling=Handling(all_pages=True),
+            max_pixels=10**6,
+        )
+
+
 def test_fits_cubes(tmp_path, restorer):
     fits = pytest.importorskip("astropy.io.fits")
     cube = STACK[:, 0]

@@ -97,6 +97,8 @@ def _check_streams(packed: Any, name: str) -> None:
     axes = range(int(header["ZNAXIS"]), 0, -1)
     shape = np.array([int(header[f"ZNAXIS{axis}"]) for axis in axes])
     tile = np.array([int(header.get(f"ZTILE{axis}", shape[-1] if axis == 1 else 1)) for axis in axes])
+    if (tile < 1).any():
+        raise PictureError(f"{name}: the picture is damaged (tiles without pixels)")
     grid = -(-shape // tile)
     for row, column in enumerate(packed.data["COMPRESSED_DATA"]):
         stream = np.asarray(column)

@@ -69,7 +69,7 @@ def _open(data: bytes, name: str, max_pixels: int) -> Stack | None:
     if count < 2 or kind not in ANIMATED:
         return None
     check_size(size[0] * count, size[1], name, max_pixels)
-    return _animation(data, name, kind, count)
+    return _animation(data, name, kind, count, max_pixels)
 
 
 def _tiff_stack(data: bytes, name: str, max_pixels: int) -> Stack | None:
@@ -119,7 +119,7 @@ def _fits_stack(data: bytes, name: str, max_pixels: int) -> Stack | None:
     return Stack("FITS", len(planes), lambda index: finite(Picture(planes[index], metadata), name), name)
 
 
-def _animation(data: bytes, name: str, kind: str, count: int) -> Stack:
+def _animation(data: bytes, name: str, kind: str, count: int, max_pixels: int) -> Stack:
     note = note_of(name)
     image: Any = open_pillow(data)
     metadata, _ = from_pillow(image, note)
@@ -127,6 +127,7 @@ def _animation(data: bytes, name: str, kind: str, count: int) -> Stack:
     frames: list[np.ndarray] = []
     for index in range(count):
         image.seek(index)
+        check_size(image.width * count, image.height, name, max_pixels)  # a frame may be larger than the first
         image.load()
         durations.append(int(image.info.get("duration", 0) or 0))
         pixels, _ = pixels_of(image, metadata, note)

@@ -172,8 +172,12 @@ def _stack(array: np.ndarray, index: Index, *, last: bool) -> tuple[list[np.ndar
 
     Kernels are mostly square, so that n×k×k and k×k×n tell themselves apart.
     """
+    if not array.size:
+        return [], None
     if array.ndim < 3:
         return [array], None
+    if max(array.shape) > _MANY:
+        raise UsrnetError(f"{'×'.join(map(str, array.shape))} numbers are too many kernels")
     if array.ndim == 3 and index == "rgb":
         return [array if array.shape[-1] == 3 else np.moveaxis(array, 0, -1)], None
     if array.ndim == 4 and array.shape[-1] == 3:
@@ -364,6 +368,7 @@ def _text_of(value: Any) -> str:
 _MATRIX, _PACKED = 14, 15  # data types of the elements of a version-5 file
 _DATA_TYPES = {1, 2, 3, 4, 5, 6, 7, 9, 12, 13, _MATRIX, _PACKED, 16, 17, 18}
 _OF_MATRICES = (1, 2, 3, 16, 17)  # classes of arrays: cells, structs, objects, functions
+_SPARSE = 5  # class
 _DEEPEST = 32
 
 
@@ -406,7 +411,10 @@ def _check_element(kind: int, content: memoryview, order: Literal["little", "big
         raise ValueError("an array without a size")
     flags, sizes = parts[0][1], parts[1][1]
     count = math.prod(int.from_bytes(sizes[at : at + 4], order) for at in range(0, len(sizes), 4))
-    holds_matrices = int.from_bytes(flags[:4], order) & 255 in _OF_MATRICES
+    category = int.from_bytes(flags[:4], order) & 255
+    holds_matrices = category in _OF_MATRICES
+    if not holds_matrices and count and len(parts) < (6 if category == _SPARSE else 4):  # flags, sizes, name, values
+        raise ValueError("an array without its values")
     if holds_matrices and count > len(content):
         raise ValueError(f"{count} cells in {len(content)} bytes")
     for inner, part in parts:

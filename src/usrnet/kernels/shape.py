@@ -164,10 +164,12 @@ def check(kernel: np.ndarray, *, name: str = "the kernel", quiet: bool = False) 
         raise UsrnetError(f"{name} has the shape {shape}: a kernel is height×width, or height×width×3 per channel")
     with np.errstate(all="ignore"):  # what is not finite is found here
         values = kernel.astype(np.float64)
+        total, mass = values.sum(axis=(0, 1)), np.abs(values).sum(axis=(0, 1))
     if not np.isfinite(values).all():
         raise UsrnetError(f"{name} holds values that are not finite (NaN or infinity)")
-    total = values.sum(axis=(0, 1))
-    if (total <= 1e-3 * np.abs(values).sum(axis=(0, 1))).any():  # all zero as well
+    if not np.isfinite(mass).all():
+        raise UsrnetError(f"{name} holds values whose sum is no number any more: divide them by the largest")
+    if (total <= 1e-3 * mass).any():  # all zero as well
         raise UsrnetError(f"{name} has the sum {np.min(total):g}: it must be clearly above zero to be scaled to 1")
     if not quiet and (abs(total - 1) > 0.01).any():
         warnings.warn(f"{name} has the sum {np.mean(total):g}, scaled to 1", UsrnetWarning, stacklevel=3)

@@ -153,6 +153,8 @@ class TiffRows:
         self._whole: np.ndarray | None = None
         with _damage(self.name):
             self.orientation = _orientation(page)
+            if not 0 < page.samplesperpixel < 2**16:  # what follows counts them one by one
+                raise PictureError(f"{self.name}: the picture is damaged ({page.samplesperpixel} samples per pixel)")
             self._profile = checked_profile(page.tags.valueof(34675), file.note)
             rule = self._rule = rule_of(page, self.name, self._profile, file.note)
             self.dtype, self.extra = rule.dtype, rule.extra
