@@ -290,6 +290,25 @@ def test_bombs_are_refused_before_they_are_decoded(tmp_path):
         read(tmp_path / "p.tif", max_pixels=399)
 
 
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (b"\xff\x0a", "JPEG XL is not read: convert it to PNG or TIFF first"),
+        (b"v/1\x01\x02", "OpenEXR is not read: save it as a TIFF with floats"),
+        (bytes(128) + b"DICM", "DICOM is not read: export it as TIFF"),
+        (b"\0\0\0\x18ftypisom", "a video is not read: save its frames"),
+        (b"\0\0\0\x18ftypcrx ", "a.png is a camera's raw file: develop it first"),
+        (b"<!DOCTYPE html><title>Not found", "a page of the web is no picture"),
+        (b"<svg xmlns=", "SVG is not read: render it"),
+        (b"nothing that is known", "not a picture in a format that can be read"),
+    ],
+)
+def test_other_kinds_are_called_by_their_names(tmp_path, data, sentence):
+    (tmp_path / "a.png").write_bytes(data + bytes(300))
+    with pytest.raises(PictureError, match=sentence):
+        read(tmp_path / "a.png")
+
+
 @pytest.mark.parametrize("suffix", [".gif", ".webp", ".png", ".tif"])
 def test_of_many_frames_the_first_is_read_with_a_note(tmp_path, suffix):
     frames = [Image.new("RGB", (9, 7), colour) for colour in ("red", "blue", "green")]

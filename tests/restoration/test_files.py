@@ -377,7 +377,7 @@ def test_a_frame_that_is_larger_than_the_first(tmp_path, restorer):
     data = (tmp_path / "a.gif").read_bytes()
     place = data.rindex(b"\x2c" + struct.pack("<HHHH", 0, 0, W, H)) + 5  # the width of the second frame
     (tmp_path / "a.gif").write_bytes(data[:place] + struct.pack("<HH", 9000, 9000) + data[place + 4 :])
-    with pytest.raises(PictureError, match="9000×9000|18000×9000"):
+    with pytest.raises(PictureError, match=r"18000×9000 pixels"):
         restore_file(
             restorer,
             tmp_path / "a.gif",

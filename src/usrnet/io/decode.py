@@ -12,6 +12,7 @@ from PIL import Image, ImageFile
 from usrnet.errors import PictureError, UsrnetWarning
 from usrnet.io import deep, fits
 from usrnet.io.colours import cmyk_to_rgb, lab_to_rgb
+from usrnet.io.foreign import refuse_foreign
 from usrnet.io.levels import Levels, White, choose_with_note, full_scale
 from usrnet.io.metadata import Metadata, clean_exif, from_pillow, note_of, profile_space
 from usrnet.io.planes import join, split
@@ -26,8 +27,6 @@ SUFFIXES = (
 )  # fmt: skip
 DEFAULT_MAX_PIXELS = 178_956_970  # Pillow's own limit: what 2 GiB of 8-bit RGB hold, divided by four
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-_RAW_MAGIC = {b"FUJIFILMCCD-RAW": 0, b"IIU\0": 0, b"IIRO": 0, b"IIRS": 0, b"MMOR": 0, b"FOVb": 0, b"\0MRM": 0,
-              b"ftypcrx ": 4, b"CR\x02": 8}  # fmt: skip
 # Formats that start other programs, are no pictures, or are read by us.
 _NOT_BY_PILLOW = {"EPS", "WMF", "FPX", "MIC", "HDF5", "GRIB", "BUFR", "PDF", "MPEG", "TIFF", "FITS", "XVTHUMB"}
 
@@ -202,7 +201,7 @@ def _decode(data: bytes, name: str, max_pixels: int) -> Picture:
     def check(width: int, height: int) -> None:
         check_size(width, height, name, max_pixels)
 
-    refuse_raw(data, name)
+    refuse_foreign(data, name)
     if data[:4] in TIFF_MAGIC:
         with TiffFile(BytesIO(data), name=name) as file:
             return first_of_tiff(file, max_pixels)
@@ -258,15 +257,6 @@ def _heif(data: bytes, name: str, check: Callable[[int, int], None], note: Calla
     holder.info.update({key: info[key] for key in ("exif", "xmp", "icc_profile") if info.get(key)})
     metadata, _ = from_pillow(holder, note)  # the pixels are upright already
     return Picture(np.ascontiguousarray(pixels), metadata)
-
-
-def refuse_raw(data: bytes, name: str) -> None:
-    """Raise ``PictureError`` for the raw files of cameras that are not TIFFs."""
-    for magic, place in _RAW_MAGIC.items():
-        if data[place : place + len(magic)] == magic:
-            raise PictureError(
-                f"{name} is a camera's raw file: develop it first (darktable, RawTherapee) and save a TIFF"
-            )
 
 
 def open_pillow(data: bytes) -> ImageFile.ImageFile:

@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from usrnet.errors import PictureError, UsrnetWarning
+from usrnet.io.foreign import DEVELOP
 from usrnet.io.levels import full_scale
 from usrnet.io.metadata import Metadata, checked_profile, note_of
 from usrnet.io.quiet import quiet
@@ -28,7 +29,6 @@ _RAW_SUFFIXES = {
     ".mos", ".erf", ".rwl", ".orf", ".rw2", ".srw", ".gpr",
 }  # fmt: skip
 _RAW_PHOTOMETRIC = {32803, 34892}  # colour filter array, linear raw
-_DEVELOP = "is a camera's raw file: develop it first (darktable, RawTherapee) and save a TIFF"
 _FAX = (2, 3, 4)  # compressions
 LARGEST_TILE = 2048  # pixels a side, unless the picture itself is larger
 _BOUNDED = {1: 1.0, 5: 5000.0, 8: 1100.0, 32946: 1100.0, 32773: 130.0}  # the most that a compression can shrink
@@ -67,7 +67,7 @@ class TiffFile:
             or suffix in _RAW_SUFFIXES
             or any(int(page.photometric) in _RAW_PHOTOMETRIC for page in [first, *below])
         ):
-            raise PictureError(f"{self.name} {_DEVELOP}")
+            raise PictureError(f"{self.name} {DEVELOP}")
         self.layers = 1  # planes that lie one after the other in the data of one page
         whole = [page.aspage() for page in pages]
         whole = [page for page in whole if not _reduced(page)]
@@ -75,7 +75,7 @@ class TiffFile:
             larger = [page for page in [*whole, *below] if not _reduced(page)]
             larger = [page for page in larger if page.imagewidth > first.imagewidth]
             if larger and int(larger[0].photometric) != int(first.photometric):
-                raise PictureError(f"{self.name} {_DEVELOP} (its first page is a preview of another kind)")
+                raise PictureError(f"{self.name} {DEVELOP} (its first page is a preview of another kind)")
             if larger:
                 self.note(
                     f"its first page is a reduced picture ({first.imagewidth}×{first.imagelength}), "
