@@ -110,14 +110,16 @@ def _check_streams(packed: Any, name: str) -> None:
             good = len(stream) >= 10 and math.prod(struct.unpack(">ii", stream[2:10])) == size.prod()
         else:
             words = np.frombuffer(stream[: len(stream) // 2 * 2], np.int16)
-            good = len(words) > 4 and 0 < _plio_length(words) <= len(words)
+            good = len(words) > 4 and _plio_fits(words)
         if not good:
             raise PictureError(f"{name}: the picture is damaged (tile {row + 1} is of another size)")
 
 
-def _plio_length(words: np.ndarray) -> int:
-    """How many words a list of pixels says that it has (the format of IRAF)."""
-    return int(words[2]) if words[2] > 0 else (int(words[4]) << 15) + int(words[3])
+def _plio_fits(words: np.ndarray) -> bool:
+    """Whether a list of pixels (the format of IRAF) begins and ends within its words, as its header says."""
+    old = words[2] > 0  # the header has three words, of which the last is the length of the list
+    length = int(words[2]) if old else (int(words[4]) << 15) + int(words[3])
+    return 0 < length <= len(words) and (old or 0 < words[1] <= length)
 
 
 def kept_header(header: Any) -> Any:
