@@ -2,15 +2,65 @@
 
 import csv
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+import torch
+from lightning_fabric import Fabric
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 FIELDS: tuple[str, ...] = ("step", "loss", "lr", "gradient_norm", "samples_per_second", "waiting", "psnr")
+
+
+class Tally:
+    """What happened since the last row of the log. The losses stay where they were computed until it is written.
+
+    ``batch``: samples of a step; ``details``: the names of the numbers that a step has beside its loss.
+    """
+
+    def __init__(self, batch: int, details: Sequence[str]) -> None:
+        self.batch, self.names = batch, details
+        self.losses: list[torch.Tensor] = []
+        self.details: list[torch.Tensor] = []
+        self.start()
+
+    def start(self) -> None:
+        """The time counts from now on."""
+        self.waiting, self.begin = 0.0, time.perf_counter()
+
+    @contextmanager
+    def waits(self) -> Iterator[None]:
+        """While the body runs, the step waits for its samples."""
+        asked = time.perf_counter()
+        yield
+        self.waiting += time.perf_counter() - asked
+
+    def add(self, loss: torch.Tensor, details: torch.Tensor) -> None:
+        """One more step."""
+        self.losses.append(loss)
+        self.details.append(details)
+
+    def finite(self) -> bool:
+        """Whether all losses are numbers."""
+        return not self.losses or bool(
+            torch.stack(self.losses).isfinite().all() and torch.stack(self.details).isfinite().all()
+        )
+
+    def means(self, fabric: Fabric) -> dict[str, float]:
+        """The row of the log, of all processes; what follows belongs to the next one."""
+        seconds = time.perf_counter() - self.begin
+        steps = torch.cat((torch.stack(self.losses)[:, None], torch.stack(self.details)), dim=1)
+        loss, *details = fabric.all_reduce(steps.mean(dim=0), reduce_op="mean").tolist()  # pyright: ignore[reportAttributeAccessIssue]
+        row = {"loss": loss, "samples_per_second": len(self.losses) * self.batch / seconds,
+               "waiting": self.waiting / seconds, **dict(zip(self.names, details, strict=True))}  # fmt: skip
+        self.losses, self.details = [], []
+        self.start()
+        return row
 
 
 class Logs:

@@ -4,15 +4,13 @@ import json
 import math
 import os
 import signal
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
@@ -23,14 +21,12 @@ from usrnet.device import choose_precision, multiplies_bf16
 from usrnet.errors import UsrnetError
 from usrnet.model import USRNet
 from usrnet.train import checkpoint
-from usrnet.train.adversarial import Adversary
 from usrnet.train.config import Optimiser, Run, Schedule, TrainConfig
 from usrnet.train.config import validate as validate_config
 from usrnet.train.initialise import start_as_identity, start_orthogonal, with_carry
-from usrnet.train.logs import Logs
-from usrnet.train.objective import TERMS, rolled, weighted_sum
+from usrnet.train.logs import Logs, Tally
+from usrnet.train.objective import Objective
 from usrnet.train.optimisers import make_optimiser
-from usrnet.train.perceptual import PerceptualLoss, load_trunk
 from usrnet.train.photos import list_photos, open_photos
 from usrnet.train.synthesis import Synthesis
 from usrnet.train.validation import all_finite, make_cases, photos_of, save_pictures, validate
@@ -49,10 +45,9 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     """
     fabric = launch(config.run)
     reduced = uses_bf16(config.run, fabric.device)
-    terms = config.objective.terms()
     with fabric.rank_zero_first():  # the first process may download
-        perceptual = perceptual_loss(config, fabric.device)
-    adversary = Adversary(config, fabric.device) if "adversarial" in terms else None
+        objective = Objective(config, fabric.device)
+    adversary = objective.adversary
     model = initial_model(config)
     folder = Path(config.run.output)
     state = open_run(folder, config, resume=resume, create=fabric.is_global_zero)
@@ -91,11 +86,9 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
         export(average, folder / "last.safetensors", config, step)
 
     batches = synthesis.batches(range(step, config.schedule.steps), parts, size)
-    names = details(terms)
+    names = objective.details
     logs = Logs(folder, step=step, steps=config.schedule.steps, active=fabric.is_global_zero, details=names)
-    losses: list[Tensor] = []
-    parted: list[Tensor] = []  # what ``names`` names, of every step
-    waiting, begin = 0.0, time.perf_counter()
+    tally = Tally(config.data.batch, names)
     with logs, stop_requests() as stop_requested:
         logs.say(f"{fabric.world_size} × {fabric.device.type}, {len(listing.files)} photos, from step {step}")
         while step < config.schedule.steps:
@@ -105,29 +98,15 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
 
             total, detail = torch.zeros((), device=fabric.device), torch.zeros(len(names), device=fabric.device)
             for part in parts:
-                asked = time.perf_counter()
-                batch = next(batches)
-                waiting += time.perf_counter() - asked
+                with tally.waits():
+                    batch = next(batches)
                 with fabric.no_backward_sync(network, enabled=part != parts[-1]):
                     with torch.autocast(fabric.device.type, torch.bfloat16, enabled=reduced):
                         restored = network(batch.y, batch.kernel, batch.scale, batch.sigma)
-                    values = {name: TERMS[name](restored, batch.sharp) for name in terms if name in TERMS}
-                    if perceptual is not None or adversary is not None:
-                        offsets = np.random.default_rng((config.run.seed, step, part, 2)).integers(0, 32, 2).tolist()
-                        moved, sharp = rolled(restored, offsets), rolled(batch.sharp, offsets)
-                        with torch.autocast(fabric.device.type, torch.bfloat16, enabled=reduced):
-                            if perceptual is not None:
-                                values["perceptual"] = perceptual(moved, sharp)
-                            if adversary is not None and adversary.is_felt(step):
-                                values["adversarial"] = adversary.judge(moved, sharp)
-                            if adversary is not None and adversary.learns(step):
-                                detail[-3:] += adversary.learn(moved, sharp, share=1 / len(parts))
-                    loss = weighted_sum(terms, values) / len(parts)
+                    loss, said = objective(restored, batch.sharp, step, part, share=1 / len(parts), reduced=reduced)
                     fabric.backward(loss)
                 total += loss.detach()
-                if names:
-                    for place, name in enumerate(terms):
-                        detail[place] += values[name].detach() / len(parts) if name in values else 0.0
+                detail += said
             norm = clip_gradients(model, config.optimiser)
             optimiser.step()
             optimiser.zero_grad()
@@ -136,58 +115,35 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
                 adversary.step(fabric, learning_rate(config.discriminator_schedule(), step, rival))
             step += 1
             update_average(average, model, config.optimiser.ema, step)
-            losses.append(total)
-            parted.append(detail)
+            tally.add(total, detail)
 
             last = step == config.schedule.steps
             stopping = anywhere(stop_requested(), fabric)
             if step % config.run.log_every == 0 or last or stopping:
-                mean = float(fabric.all_reduce(torch.stack(losses).mean(), reduce_op="mean"))  # pyright: ignore[reportArgumentType]
-                means = (
-                    fabric.all_reduce(torch.stack(parted).mean(dim=0), reduce_op="mean") if names else torch.zeros(0)
-                )
-                described = dict(zip(names, means.tolist(), strict=True))  # pyright: ignore[reportAttributeAccessIssue]
-                if not all(math.isfinite(value) for value in (mean, *described.values())):
+                means = tally.means(fabric)
+                if not all(map(math.isfinite, means.values())):
                     raise UsrnetError(non_finite(folder, step))
-                seconds = time.perf_counter() - begin
-                rate_of_samples = len(losses) * config.data.batch / seconds
-                logs.write(step, loss=mean, lr=rate, gradient_norm=float(norm),
-                           samples_per_second=rate_of_samples, waiting=waiting / seconds, **described)  # fmt: skip
-                losses, parted, waiting, begin = [], [], 0.0, time.perf_counter()
+                logs.write(step, lr=rate, gradient_norm=float(norm), **means)
             if step % config.validation.every == 0 or last:
                 if fabric.is_global_zero and all_finite(average):
-                    scores, pictures = validate(average, cases, perceptual)
+                    scores, pictures = validate(average, cases, objective.perceptual)
                     logs.write(step, **scores)
                     logs.pictures(step, pictures)
                     save_pictures(pictures, folder / "samples")
-                    score = -scores["features"] if perceptual is not None else scores["psnr"]
+                    score = -scores["features"] if "features" in scores else scores["psnr"]
                     if score > best:
                         best = score
                         export(average, folder / "best.safetensors", config, step, scores["psnr"])
                 fabric.barrier()
-                begin = time.perf_counter()
+                tally.start()
             if step % config.run.checkpoint_every == 0 or last or stopping:
-                if losses and not (torch.stack(losses).isfinite().all() and torch.stack(parted).isfinite().all()):
+                if not tally.finite():
                     raise UsrnetError(non_finite(folder, step))
                 save()
             if stopping and not last:
                 logs.say(f"stopped at step {step}, saved; --resume goes on from there")
                 break
     return folder
-
-
-def perceptual_loss(config: TrainConfig, device: torch.device) -> PerceptualLoss | None:
-    """The comparison of features, where the objective has it; ``UsrnetError`` where its network cannot be had."""
-    if "perceptual" not in config.objective.terms():
-        return None
-    layers = config.perceptual.weights()
-    return PerceptualLoss(load_trunk(config.perceptual.network, layers, config.perceptual.file), layers).to(device)
-
-
-def details(terms: Mapping[str, float]) -> list[str]:
-    """What is logged beside the loss: every term, where there are several, and what the discriminator says."""
-    rival = ["discriminator", "score_sharp", "score_restored"] if "adversarial" in terms else []
-    return [*terms, *rival] if len(terms) > 1 or rival else []
 
 
 def launch(run: Run) -> Fabric:

@@ -13,9 +13,14 @@ A term is a function of the restored and the sharp pictures, N×3×P×P in [0,1]
 
 from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from usrnet.train.adversarial import Adversary
+from usrnet.train.config import TrainConfig
+from usrnet.train.perceptual import PerceptualLoss, load_trunk
 
 Term = Callable[[Tensor, Tensor], Tensor]
 
@@ -31,6 +36,51 @@ def rmse(restored: Tensor, sharp: Tensor, *, epsilon: float = 3e-4) -> Tensor:
 
 
 TERMS: Mapping[str, Term] = {"l1": F.l1_loss, "l2": F.mse_loss, "charbonnier": charbonnier, "rmse": rmse}
+
+
+class Objective:
+    """The terms of a run with their weights, and the networks that some of them look at pictures with.
+
+    ``details``: what a step says beside its loss: every term, where there are several, and what the discriminator
+    thinks.
+    """
+
+    def __init__(self, config: TrainConfig, device: torch.device) -> None:
+        self.weights = config.objective.terms()
+        self.seed = config.run.seed
+        self.perceptual: PerceptualLoss | None = None
+        if "perceptual" in self.weights:
+            layers = config.perceptual.weights()
+            trunk = load_trunk(config.perceptual.network, layers, config.perceptual.file)
+            self.perceptual = PerceptualLoss(trunk, layers).to(device)
+        self.adversary = Adversary(config, device) if "adversarial" in self.weights else None
+        scores = ["discriminator", "score_sharp", "score_restored"] if self.adversary is not None else []
+        self.details = [*self.weights, *scores] if len(self.weights) > 1 or scores else []
+
+    def __call__(
+        self, restored: Tensor, sharp: Tensor, step: int, part: int, *, share: float, reduced: bool
+    ) -> tuple[Tensor, Tensor]:
+        """The loss of a part of a batch and its details, as ``share`` of those of the step; the discriminator learns.
+
+        ``reduced``: whether the networks that look compute in bfloat16.
+        """
+        values = {name: TERMS[name](restored, sharp) for name in self.weights if name in TERMS}
+        scores = torch.zeros(3, device=sharp.device)
+        if self.perceptual is not None or self.adversary is not None:
+            offsets = np.random.default_rng((self.seed, step, part, 2)).integers(0, 32, 2).tolist()
+            moved, still = rolled(restored, offsets), rolled(sharp, offsets)
+            with torch.autocast(sharp.device.type, torch.bfloat16, enabled=reduced):
+                if self.perceptual is not None:
+                    values["perceptual"] = self.perceptual(moved, still)
+                if self.adversary is not None and self.adversary.is_felt(step):
+                    values["adversarial"] = self.adversary.judge(moved, still)
+                if self.adversary is not None and self.adversary.learns(step):
+                    scores = self.adversary.learn(moved, still, share=share)
+        loss = weighted_sum(self.weights, values) * share
+        if not self.details:
+            return loss, scores[:0]
+        said = [values[name].detach() * share if name in values else scores.new_zeros(()) for name in self.weights]
+        return loss, torch.stack(said) if self.adversary is None else torch.cat((torch.stack(said), scores))
 
 
 def weighted_sum(weights: Mapping[str, float], values: Mapping[str, Tensor]) -> Tensor:
