@@ -283,6 +283,7 @@ def test_matlab_files_whose_elements_are_no_ones_are_refused(tmp_path):
         lambda data: data.replace(doubles, b"\x09\x08\0\0" + doubles[4:], 1),
         lambda data: data[:cell_class] + b"\5" + data[cell_class + 1 :],  # a sparse array made of arrays
         lambda data: data[:sizes] + (2**31 - 1).to_bytes(4, "little") + data[sizes + 4 :],  # 32 GB of cells
+        lambda data: data[: sizes - 4] + b"\1" + data[sizes - 3 :],  # a single byte for the sides of the array
         lambda data: data[:-8],
     ):
         with pytest.raises(UsrnetError, match="cannot be read"):

@@ -410,6 +410,8 @@ def _check_element(kind: int, content: memoryview, order: Literal["little", "big
     if len(parts) < 2 or len(parts[0][1]) < 4:
         raise ValueError("an array without a size")
     flags, sizes = parts[0][1], parts[1][1]
+    if len(sizes) < 8 or len(sizes) % 4:
+        raise ValueError(f"{len(sizes)} bytes for the sides of an array")
     count = math.prod(int.from_bytes(sizes[at : at + 4], order) for at in range(0, len(sizes), 4))
     category = int.from_bytes(flags[:4], order) & 255
     holds_matrices = category in _OF_MATRICES
