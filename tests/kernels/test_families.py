@@ -300,3 +300,12 @@ def test_extent_leaves_out_margins_of_nothing():
     corner[1, 3, 20] = 0.001  # small, but more than nothing
     assert kernels.extent(corner) == (25, 1)
     assert kernels.extent(kernels.gaussian(3.0)) <= kernels.gaussian(3.0).shape
+
+
+@pytest.mark.parametrize(
+    "family", ["gaussian:{}", "gaussian:{},{},30", "disk:{}", "moffat:{},3", "airy:{}", "line:{},30"]
+)
+@pytest.mark.parametrize("width", ["1e-2", "1e-5", "1e-320"])
+def test_what_is_narrower_than_any_pixel_is_a_point(family, width):
+    assert kernels.parse(family.format(width, width), 1).max() > 0.9999
+    assert kernels.parse(family.format(width, width), 2).max() == pytest.approx(0.25, abs=0.02)

@@ -14,6 +14,9 @@ from usrnet.kernels.shape import LOST_MASS, align
 
 SIZE = 25  # side of a parametric kernel, unless it needs more
 LARGEST = 2001  # a side no picture needs; a mistyped width should not fill the memory
+NARROWEST = (
+    0.01  # pixels; what is narrower is the same point, and would be lost between the places where it is sampled
+)
 FIRST_ZERO = 3.8317059702075125  # of the Bessel function J₁
 
 
@@ -83,7 +86,7 @@ def gaussian(
         raise UsrnetError(f"a Gaussian needs positive widths, not {width:g} and {width2:g}")
     angle = math.radians(degrees)
     offset = (scale - 1) / 2
-    along, across = width**2, width2**2
+    along, across = max(width, NARROWEST) ** 2, max(width2, NARROWEST) ** 2
     variance_x = along * math.cos(angle) ** 2 + across * math.sin(angle) ** 2
     variance_y = along * math.sin(angle) ** 2 + across * math.cos(angle) ** 2
     # Outside ±3.5 standard deviations lies 0.05 % of the mass, for two axes together 0.1 %.
@@ -269,6 +272,7 @@ def disk(radius: float, *, scale: int = 1, size: int = SIZE) -> np.ndarray:
     """
     if not 0 < radius < math.inf:
         raise UsrnetError(f"a disk needs a positive radius, not {radius:g}")
+    radius = max(radius, NARROWEST)
     reach, offset = _reach(radius + 0.5, scale, f"a disk of radius {radius:g}", size)
     grid = np.arange(-reach, reach + 1) + offset
     lines = 64
@@ -360,7 +364,7 @@ def moffat(fwhm: float, beta: float, *, scale: int = 1, size: int = SIZE) -> np.
     """
     if not (0 < fwhm < math.inf and 1 < beta < math.inf):
         raise UsrnetError(f"a Moffat profile needs FWHM above 0 and BETA above 1, not {fwhm:g} and {beta:g}")
-    core = fwhm / 2 / math.sqrt(2 ** (1 / beta) - 1)
+    core = max(fwhm, NARROWEST) / 2 / math.sqrt(2 ** (1 / beta) - 1)
     # Beyond r lies (1 + r²/a²)^(1−β) of the light; where beta is nearly 1, no array is large enough.
     outside = core * math.sqrt(max(LOST_MASS ** (1 / min(1 - beta, -1e-2)) - 1, 0))
     reach, offset = _reach(outside, scale, f"moffat:{fwhm:g},{beta:g}", size)
@@ -399,6 +403,7 @@ def airy(radius: float, *, scale: int = 1, size: int = SIZE) -> np.ndarray:
     """
     if not 0 < radius < math.inf:
         raise UsrnetError(f"an Airy disk needs a positive radius, not {radius:g}")
+    radius = max(radius, NARROWEST)
     outside = 2 / math.pi / 0.01 * radius / FIRST_ZERO  # beyond v lie J₀² + J₁² ≈ 2/(πv) of the light
     reach, offset = _reach(outside, scale, f"airy:{radius:g}", size)
 
