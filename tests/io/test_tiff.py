@@ -3,6 +3,7 @@
 import struct
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -347,7 +348,8 @@ def test_what_a_header_claims_costs_nothing(tmp_path):
 def test_more_samples_than_a_pixel_can_have(tmp_path):
     tifffile.imwrite(tmp_path / "b.tif", np.zeros((8, 9), np.uint8))
     with tifffile.TiffFile(tmp_path / "b.tif", mode="r+b") as file:
-        file.pages[0].tags[277].overwrite(2**30, dtype=tifffile.DATATYPE.LONG)
+        page: Any = file.pages[0]
+        page.tags[277].overwrite(2**30, dtype=tifffile.DATATYPE.LONG)
     with pytest.raises(PictureError, match=r"damaged \(1073741824 samples per pixel\)"):
         io.read_whole(tmp_path / "b.tif")
 
