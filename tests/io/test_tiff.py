@@ -347,7 +347,7 @@ def test_what_a_header_claims_costs_nothing(tmp_path):
 
 def test_more_samples_than_a_pixel_can_have(tmp_path):
     tifffile.imwrite(tmp_path / "b.tif", np.zeros((8, 9), np.uint8))
-    with tifffile.TiffFile(tmp_path / "b.tif", mode="r+b") as file:
+    with tifffile.TiffFile(tmp_path / "b.tif", mode="r+") as file:
         page: Any = file.pages[0]
         page.tags[277].overwrite(2**30, dtype=tifffile.DATATYPE.LONG)
     with pytest.raises(PictureError, match=r"damaged \(1073741824 samples per pixel\)"):
