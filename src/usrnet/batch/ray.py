@@ -307,18 +307,15 @@ def _join(ray: Any, address: str | None, *, cpus: int | None, threads: int) -> N
             ray.init(address="local", num_cpus=cpus, include_dashboard=False, **options)
         else:
             ray.init(address=address, **options)
-            free = ray.available_resources().get("CPU", 0)
-            if free < threads:  # Ray waits for them without a word
-                warnings.warn(
-                    f"others use the cluster, {free:g} of its CPUs are free: the work begins when {threads} are",
-                    UsrnetWarning,
-                    stacklevel=3,
-                )
     except Exception as error:  # Ray's own kinds depend on how far it came
         what = "start a cluster on this machine" if address is None else f"join the cluster at {address}"
         raise UsrnetError(
             f"cannot {what} ({_first_line(error)}): try again, or see what `ray status` says"
         ) from error
+    free = ray.available_resources().get("CPU", 0)
+    if address is not None and free < threads:  # Ray waits for them without a word
+        text = f"others use the cluster, {free:g} of its CPUs are free: the work begins when {threads} are"
+        warnings.warn(text, UsrnetWarning, stacklevel=3)
 
 
 def _answers(address: str) -> None:
