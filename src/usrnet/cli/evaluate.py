@@ -52,7 +52,8 @@ def evaluate(
         bool, typer.Option("--ensemble", help="Also every model's mean over the eight flips and turns, as MODEL+.")
     ] = False,
     perceptual: Annotated[
-        bool, typer.Option("--perceptual", help="Also the distance of features (EfficientNet-Lite0; not LPIPS).")
+        bool,
+        typer.Option("--perceptual", help="Also NIQE, and the distance of features (EfficientNet-Lite0; not LPIPS)."),
     ] = False,
     precision: Annotated[str, typer.Option(help="fp32, bf16, fp16 or auto.")] = "fp32",
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
@@ -84,10 +85,10 @@ def evaluate(
         numbers(noise, "--noise") if noise else None,
     )
     methods = [*model, *(one + ENSEMBLE for one in model if one != INTERPOLATION and ensemble)]
+    measured = ["niqe", *(["features"] if can_measure_features() else [])] if perceptual else []
     evaluation = Evaluation(
-        name, folder, rows, methods, device=device, precision=precision, examples=examples,
-        perceptual=perceptual and can_measure_features(),
-    )  # fmt: skip
+        name, folder, rows, methods, device=device, precision=precision, examples=examples, perceptual=measured
+    )
     note_conversions(evaluation.pictures())
     with progress_bar() as bar:
         task = bar.add_task("restored", total=None)

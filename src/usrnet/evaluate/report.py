@@ -15,13 +15,15 @@ from usrnet import __version__, io
 from usrnet.atomic import write_bytes
 from usrnet.evaluate import published
 from usrnet.evaluate.methods import label
-from usrnet.evaluate.run import Cell, Results
+from usrnet.evaluate.run import Cell, Evaluation, Results
 from usrnet.figures.drawing import busiest, draw_kernel, with_kernel
 
-FEATURES = (
-    "The distance of features is that of EfficientNet-Lite0 (0 is the truth, less is better): a measure of usrnet's "
-    "own, not LPIPS."
-)
+NOTES = {
+    "features": "The distance of features is that of EfficientNet-Lite0 (0 is the truth, less is better): a measure "
+    "of usrnet's own, not LPIPS.",
+    "niqe": "NIQE, with a model of usrnet's own photos, is best where it is nearest to the truth's.",
+}
+TITLES = {"features": "distance of features", "niqe": "NIQE"}
 CROP = 96  # side of the crops in the page, in restored pixels
 
 
@@ -44,9 +46,9 @@ def as_json(results: Results) -> dict:
     def of(method: str) -> dict:
         rows = []
         for number, row in enumerate(results.evaluation.rows):
-            means = {what: round(results.mean(method, number, what), 4) for what in results.evaluation.measures}
+            means = {what: _rounded(results.mean(method, number, what)) for what in results.evaluation.measures}
             each = {
-                name: {what: round(getattr(score, what), 4) for what in results.evaluation.measures}
+                name: {what: _rounded(getattr(score, what)) for what in results.evaluation.measures}
                 for name, score in results.scores[method][number].items()
             }
             rows.append({"scale": row.scale, "kernel": row.kernel_name, "noise_level": row.noise_level,
@@ -70,6 +72,10 @@ def as_json(results: Results) -> dict:
     }
 
 
+def _rounded(value: float | None) -> float | None:
+    return None if value is None or np.isnan(value) else round(value, 4)
+
+
 def as_csv(results: Results) -> str:
     """One line per method, row and picture."""
     buffer = StringIO()
@@ -79,7 +85,7 @@ def as_csv(results: Results) -> str:
     for method, rows in results.scores.items():
         for row, scores in zip(results.evaluation.rows, rows, strict=True):
             for picture, score in scores.items():
-                values = [f"{getattr(score, what):.4f}" for what in measures]
+                values = ["" if (value := getattr(score, what)) is None else f"{value:.4f}" for what in measures]
                 table.writerow([method, row.scale, row.kernel_name, f"{row.noise_level:g}", picture, *values])
     return buffer.getvalue()
 
@@ -105,13 +111,12 @@ class Group:
 def groups(results: Results) -> tuple[list[str], list[Group]]:
     """The table as in the paper: one group per scale and noise level, one column per kernel, then the mean.
 
-    The bicubic protocol has one column per measure instead. Where distances of features were measured, they are a
-    group or a column of their own, in which less is better.
+    The bicubic protocol has one column per measure instead. What else was measured is a group or a column of its own.
     """
     evaluation = results.evaluation
-    perceptual = ["features"] if evaluation.perceptual else []
+    perceptual = list(evaluation.perceptual)
     if evaluation.protocol == "bicubic":
-        columns = ["PSNR (Y)", "SSIM (Y)", "PSNR (RGB)", "SSIM (RGB)", *perceptual]
+        columns = ["PSNR (Y)", "SSIM (Y)", "PSNR (RGB)", "SSIM (RGB)", *(TITLES[what] for what in perceptual)]
     else:
         count = max(int(row.kernel_name) for row in evaluation.rows)
         columns = [f"k{index + 1}" for index in range(count)] + ["mean"]
@@ -120,46 +125,55 @@ def groups(results: Results) -> tuple[list[str], list[Group]]:
         numbers = [n for n, row in enumerate(evaluation.rows) if (row.scale, row.noise_level) == key]
         title, known = f"×{key[0]}, noise {key[1]:g}", known_numbers(results, *key)
         if evaluation.protocol == "bicubic":
-            fields = ("psnr_y", "ssim_y", "psnr", "ssim", *perceptual)
+            fields = ["psnr_y", "ssim_y", "psnr", "ssim", *perceptual]
             measured = {
                 method: [results.mean(method, numbers[0], what) for what in fields] for method in results.scores
             }
+            if "niqe" in fields:
+                truth = _truth(results, numbers)[0]
+                known["truth"] = [truth if what == "niqe" else float("nan") for what in fields]
             digits = [2 if column.startswith("PSNR") else 4 for column in columns]
-            made.append(
-                Group(title, _lines(known, measured, digits, signs=[-1 if d == "features" else 1 for d in fields]))
-            )
+            made.append(Group(title, _lines(known, measured, digits, fields)))
             continue
         for what in ("psnr", *perceptual):
             measured = {}
             for method in results.scores:
                 each = [results.mean(method, n, what) for n in numbers]
                 measured[method] = [*each, float(np.mean(each))]
-            if what == "psnr":
-                made.append(Group(title, _lines(known, measured, [2] * len(columns))))
-            else:
-                lines = _lines({}, measured, [4] * len(columns), signs=[-1] * len(columns))
-                made.append(Group(f"{title}, distance of features", lines))
+            natural = _truth(results, numbers) if what == "niqe" else []
+            beside = {"psnr": known, "niqe": {"truth": [*natural, float(np.mean(natural or [0]))]}}.get(what, {})
+            lines = _lines(beside, measured, [2 if what == "psnr" else 4] * len(columns), [what] * len(columns))
+            made.append(Group(title if what == "psnr" else f"{title}, {TITLES[what]}", lines))
     return columns, made
 
 
+def _truth(results: Results, numbers: Sequence[int]) -> list[float]:
+    """NIQE of the true pictures, for every row."""
+    return [results.mean(next(iter(results.scores)), number, "niqe_truth") for number in numbers]
+
+
 def _lines(
-    known: dict[str, list[float]],
-    measured: dict[str, list[float]],
-    digits: Sequence[int],
-    *,
-    signs: Sequence[int] | None = None,
+    known: dict[str, list[float]], measured: dict[str, list[float]], digits: Sequence[int], fields: Sequence[str]
 ) -> list[Line]:
-    """``signs``: −1 for the columns in which less is better."""
-    signs = signs or [1] * len(digits)
-    ranked = [[s * v for s, v in zip(signs, values, strict=True)] for values in (*known.values(), *measured.values())]
+    """``fields``: what each column measures, which decides what is better in it."""
+
+    def goodness(values: Sequence[float]) -> list[float]:
+        truth = known.get("truth", [float("nan")] * len(fields))
+        ways = {"features": lambda value, _: -value, "niqe": lambda value, best: -abs(value - best)}
+        return [
+            ways.get(what, lambda value, _: value)(value, best)
+            for what, value, best in zip(fields, values, truth, strict=True)
+        ]
+
+    ranked = [goodness(values) for name, values in {**known, **measured}.items() if name != "truth"]
     return [
         Line(
             method,
             ["" if np.isnan(v) else f"{v:.{d}f}" for v, d in zip(values, digits, strict=True)],
-            _ranks(each, ranked),
+            _ranks(goodness(values), ranked) if method != "truth" else [0] * len(values),
             published=method in known,
         )
-        for (method, values), each in zip({**known, **measured}.items(), ranked, strict=True)
+        for method, values in {**known, **measured}.items()
     ]
 
 
@@ -172,8 +186,8 @@ def known_numbers(results: Results, scale: int, noise_level: float) -> dict[str,
         sizes = {"set5": 5, "set14": 14, "bsd100": 100, "urban100": 100}
         for method, sets in published.BICUBIC_Y.items():
             if sizes.get(dataset) == count and scale in sets[dataset]:
-                missing = 4 if evaluation.perceptual else 3
-                found[f"{method} (published)"] = [sets[dataset][scale], *[float("nan")] * missing]
+                missing = [float("nan")] * (3 + len(evaluation.perceptual))
+                found[f"{method} (published)"] = [sets[dataset][scale], *missing]
     twelve = len({row.kernel_name for row in evaluation.rows}) == 12
     if evaluation.protocol == "table1" and dataset == "bsd68" and count == 68 and twelve:
         for method, rows in published.TABLE1_BSD68.items():
@@ -210,10 +224,14 @@ def as_markdown(results: Results) -> str:
             cells = [f"**{v}**" if rank == 1 else v for v, rank in zip(line.values, line.ranks, strict=True)]
             lines.append(f"| {group.title} | {line.method} | " + " | ".join(cells) + " |")
     if evaluation.perceptual:
-        lines += ["", FEATURES]
+        lines += ["", _notes(evaluation)]
     if evaluation.failures:
         lines += ["", f"Left out: {'; '.join(evaluation.failures.values())}."]
     return "\n".join(lines) + "\n"
+
+
+def _notes(evaluation: Evaluation) -> str:
+    return " ".join(NOTES[what] for what in evaluation.perceptual)
 
 
 @dataclass(frozen=True)
@@ -254,7 +272,7 @@ def as_html(results: Results, folder: Path) -> str:
         dataset=evaluation.folder.resolve().name,
         count=len(results.pictures),
         failures=list(evaluation.failures.values()),
-        note=FEATURES if evaluation.perceptual else "",
+        note=_notes(evaluation),
         version=__version__,
         source=published.SOURCE,
         columns=columns,

@@ -25,6 +25,7 @@ from usrnet import io, metrics
 from usrnet.device import choose_device, choose_precision, keep_freed_memory
 from usrnet.errors import PictureError, UsrnetError, UsrnetWarning
 from usrnet.evaluate.methods import digest, label, make_method
+from usrnet.evaluate.niqe import BLOCK, niqe
 from usrnet.evaluate.protocols import PROTOCOLS, Row
 from usrnet.restoration.jobs import find_pictures
 
@@ -38,7 +39,9 @@ BEST_PSNR = 100.0  # stands for infinity, so that means stay finite
 class Score:
     """One restored picture against the truth: PSNR in dB and SSIM, over RGB and over the luma.
 
-    ``features``, where it is asked for, is the distance of features, see ``train.perceptual.FeatureDistance``.
+    What is in ``PERCEPTUAL`` is None unless it was asked for: ``features``, the distance of features (see
+    ``train.perceptual.FeatureDistance``), and ``niqe`` with that of the truth beside it, which is None too for
+    pictures without a block of 96×96 that is not flat.
     """
 
     psnr: float
@@ -46,12 +49,18 @@ class Score:
     psnr_y: float
     ssim_y: float
     features: float | None = None
+    niqe: float | None = None
+    niqe_truth: float | None = None
+
+
+PERCEPTUAL = {"features": ("features",), "niqe": ("niqe", "niqe_truth")}
+"""What ``Evaluation.perceptual`` may name, with the fields of ``Score`` that it fills."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
     """What is measured; ``methods``: names for ``make_method``, ``examples``: how many results become pictures,
-    ``perceptual``: whether the distance of features is measured too.
+    ``perceptual``: what of ``PERCEPTUAL`` is measured too.
     """
 
     protocol: str
@@ -61,14 +70,15 @@ class Evaluation:
     device: str = "auto"
     precision: str = "fp32"
     examples: int = 6
-    perceptual: bool = False
+    perceptual: Sequence[str] = ()
     failures: dict[str, str] = field(default_factory=dict)
     """Why, by name, a picture could not be measured; filled by ``run``."""
 
     @property
     def measures(self) -> list[str]:
         """The fields of ``Score`` that are measured."""
-        return [what for what in Score.__dataclass_fields__ if self.perceptual or what != "features"]
+        left_out = {field for name, fields in PERCEPTUAL.items() if name not in self.perceptual for field in fields}
+        return [what for what in Score.__dataclass_fields__ if what not in left_out]
 
     def pictures(self) -> list[Path]:
         """The pictures of the folder; raises ``UsrnetError`` when two have one stem, by which reports name them."""
@@ -155,14 +165,14 @@ class Cell:
     device: str
     precision: str
     keep: bool
-    perceptual: bool = False
+    perceptual: Sequence[str] = ()
 
     def keys(self) -> list[str]:
         """For every method, a hash of all that decides the score."""
         row = self.row
         shared = hashlib.sha256(row.kernel.tobytes())
         shared.update(repr((self.protocol, self.content, row.kernel.shape, row.scale, row.noise_level)).encode())
-        more = " perceptual" if self.perceptual else ""
+        more = "".join(f" {what}" for what in self.perceptual)
         return [
             hashlib.sha256(f"{shared.hexdigest()} {one} {self.device} {self.precision}{more}".encode()).hexdigest()[
                 :24
@@ -204,6 +214,7 @@ class Cell:
             raise error if isinstance(error, PictureError) else UsrnetError(f"{self.path}: {error}") from error
         small = protocol.observe(truth, row)
         border = protocol.border(row.scale)
+        natural = _niqe(truth, border) if "niqe" in self.perceptual else None
         records, kept = [], {"input": io.join(small, None, like=truth), "truth": truth}
         for name, key in zip(self.methods, self.keys(), strict=True):
             method = make_method(name, boundary=protocol.boundary, device=self.device, precision=self.precision)
@@ -213,7 +224,9 @@ class Cell:
                 ssim=metrics.ssim(restored, truth, border=border),
                 psnr_y=min(metrics.psnr(restored, truth, border=border, y=True), BEST_PSNR),
                 ssim_y=metrics.ssim(restored, truth, border=border, y=True),
-                features=_distance(restored, truth, border) if self.perceptual else None,
+                features=_distance(restored, truth, border) if "features" in self.perceptual else None,
+                niqe=_niqe(restored, border) if "niqe" in self.perceptual else None,
+                niqe_truth=natural,
             )
             records.append({"key": key, "method": label(name), "picture": self.path.name, "scale": row.scale,
                             "kernel": row.kernel_name, "noise_level": row.noise_level, **asdict(score)})  # fmt: skip
@@ -314,15 +327,26 @@ class Results:
         return cls(evaluation, scores, list(names))
 
     def mean(self, method: str, number: int, what: str = "psnr") -> float:
-        """The mean over the pictures of one row."""
-        return float(np.mean([getattr(score, what) for score in self.scores[method][number].values()]))
+        """The mean over the pictures of one row that have this measure; NaN if none has."""
+        values = [getattr(score, what) for score in self.scores[method][number].values()]
+        return float(np.mean([value for value in values if value is not None] or [np.nan]))
+
+
+def _inside(pixels: np.ndarray, border: int) -> np.ndarray:
+    return pixels[border : pixels.shape[0] - border, border : pixels.shape[1] - border]
 
 
 def _distance(restored: np.ndarray, truth: np.ndarray, border: int) -> float:
     """The distance of features of two pictures H×W×3 uint8 without their borders."""
-    inside = slice(border, -border or None)
-    pair = (torch.from_numpy(pixels[inside, inside].copy()).permute(2, 0, 1) / 255 for pixels in (restored, truth))
+    pair = (torch.from_numpy(_inside(pixels, border).copy()).permute(2, 0, 1) / 255 for pixels in (restored, truth))
     return _features()(*pair)
+
+
+def _niqe(pixels: np.ndarray, border: int) -> float | None:
+    """NIQE of a picture H×W×3 uint8 without its border, None where there is none."""
+    inside = _inside(pixels, border)
+    value = niqe(inside) if min(inside.shape[:2]) >= BLOCK else np.nan
+    return float(value) if np.isfinite(value) else None
 
 
 @lru_cache(maxsize=1)

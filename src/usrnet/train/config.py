@@ -163,10 +163,12 @@ class Objective(Section):
 
 class Perceptual(Section):
     """The features of ``objective.perceptual``: the ``network``, its weights if not in their usual place (``file``),
-    and how much each of its layers counts (``layers``; those of ``perceptual.py`` where none is given).
+    how much each of its layers counts (``layers``; those of ``perceptual.py`` where none is given), and the
+    ``distance`` of two of them: ``l1``, or ``dists``, which asks for the same texture.
     """
 
     network: Literal["vgg19", "efficientnet-lite0"] = "vgg19"
+    distance: Literal["l1", "dists"] = "l1"
     file: str | None = None
     layers: dict[str, Weight] = {}
 

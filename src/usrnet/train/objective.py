@@ -52,7 +52,7 @@ class Objective:
         if "perceptual" in self.weights:
             layers = config.perceptual.weights()
             trunk = load_trunk(config.perceptual.network, layers, config.perceptual.file)
-            self.perceptual = PerceptualLoss(trunk, layers).to(device)
+            self.perceptual = PerceptualLoss(trunk, layers, config.perceptual.distance).to(device)
         self.adversary = Adversary(config, device) if "adversarial" in self.weights else None
         scores = ["discriminator", "score_sharp", "score_restored"] if self.adversary is not None else []
         self.details = [*self.weights, *scores] if len(self.weights) > 1 or scores else []

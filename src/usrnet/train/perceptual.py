@@ -1,4 +1,10 @@
-"""The perceptual loss ``Σ_l w_l · mean |φ_l(x̂) − φ_l(x)|``: φ_l are features of a network that learned to classify.
+"""The perceptual loss ``Σ_l w_l · d(φ_l(x̂), φ_l(x))``: φ_l are features of a network that learned to classify.
+
+Two distances d: ``l1``, the mean of the absolute difference as in USRGAN, which wants every feature in its place, and
+``dists`` (Ding et al., TPAMI 2022, with equal weights), which wants the same texture: per channel, with means μ,
+variances σ² and covariances σ_xx̂ over the picture,
+
+    1 − (t + s) / 2,  t = (2 μ_x μ_x̂ + c) / (μ_x² + μ_x̂² + c),  s = (2 σ_xx̂ + c) / (σ_x² + σ_x̂² + c).
 
 Two networks, both trained on ImageNet by others and frozen here; they serve training and measuring only, and nothing
 of them is part of this package or of the weights that are trained with them:
@@ -238,43 +244,55 @@ def _check_hash(path: Path, name: str) -> None:
         raise UsrnetError(f"{path} is damaged (sha256 {found[:12]}…): delete it and fetch it again")
 
 
-class PerceptualLoss(nn.Module):
-    """``Σ_l w_l · mean |φ_l(x̂) − φ_l(x)|``; the gradient goes to ``x̂`` only."""
+def dists(found: Tensor, wanted: Tensor, *, c: float = 1e-6) -> Tensor:
+    """How far the texture and the structure of features N×C×h×w are from the wanted ones: N×C, 0 where they agree."""
+    means = found.mean(dim=(-2, -1)), wanted.mean(dim=(-2, -1))
+    one, two = (x - mean[..., None, None] for x, mean in zip((found, wanted), means, strict=True))
+    covariance = (one * two).mean(dim=(-2, -1))
+    variances = one.square().mean(dim=(-2, -1)) + two.square().mean(dim=(-2, -1))
+    texture = (2 * means[0] * means[1] + c) / (means[0].square() + means[1].square() + c)
+    structure = (2 * covariance + c) / (variances + c)
+    return 1 - (texture + structure) / 2
 
-    def __init__(self, trunk: Trunk, layers: Mapping[str, float]) -> None:
+
+DISTANCES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "l1": F.l1_loss,
+    "dists": lambda x, y: dists(x, y).mean(),
+}
+
+
+class PerceptualLoss(nn.Module):
+    """``Σ_l w_l · d(φ_l(x̂), φ_l(x))``, d one of ``DISTANCES``; the gradient goes to ``x̂`` only."""
+
+    def __init__(self, trunk: Trunk, layers: Mapping[str, float], distance: str = "l1") -> None:
         super().__init__()
-        self.trunk, self.layers = trunk, dict(layers)
+        self.trunk, self.layers, self.distance = trunk, dict(layers), DISTANCES[distance]
 
     def forward(self, restored: Tensor, sharp: Tensor) -> Tensor:
         with torch.no_grad():
             wanted = self.trunk(sharp)
         found = self.trunk(restored)
         terms = [
-            weight * F.l1_loss(found[name].float(), wanted[name].float()) for name, weight in self.layers.items()
+            weight * self.distance(found[name].float(), wanted[name].float()) for name, weight in self.layers.items()
         ]
         return torch.stack(terms).sum()
 
 
 class FeatureDistance:
-    """How far a picture is from the true one in the eyes of a network: the mean over layers of
+    """How far a picture is from the true one in the eyes of a network: the mean of ``dists`` over the channels and
+    layers ``block0``, ``block2``, ``block4``, ``block10`` and ``block15`` of EfficientNet-Lite0. 0 for the same one.
 
-        mean |φ_l(x̂) − φ_l(x)| / mean |φ_l(x) − its mean over the picture, per channel|
-
-    with EfficientNet-Lite0's ``block0``, ``block2``, ``block4`` and ``block10``: 0 for the same picture, about 1
-    where nothing agrees. It is a measure of our own, for comparing weights with each other, and not LPIPS.
+    It is a measure of our own, for comparing weights with each other: neither LPIPS nor DISTS, which have another
+    network and weights learned from people's judgements.
     """
 
+    LAYERS: Mapping[str, float] = dict.fromkeys(("block0", "block2", "block4", "block10", "block15"), 0.2)
+
     def __init__(self, device: torch.device | str = "cpu") -> None:
-        layers = NETWORKS["efficientnet-lite0"].layers
-        self.trunk = load_trunk("efficientnet-lite0", layers).to(device)
-        self.device = device
+        trunk = load_trunk("efficientnet-lite0", self.LAYERS)
+        self.loss, self.device = PerceptualLoss(trunk, self.LAYERS, "dists").to(device), device
 
     @torch.inference_mode()
     def __call__(self, restored: Tensor, sharp: Tensor) -> float:
         """Two pictures 3×h×w or N×3×h×w in [0,1]; one number."""
-        found, wanted = (self.trunk(x.reshape(-1, *x.shape[-3:]).float().to(self.device)) for x in (restored, sharp))
-        shares = []
-        for name, truth in wanted.items():
-            spread = (truth - truth.mean(dim=(-2, -1), keepdim=True)).abs().mean(dim=(1, 2, 3))
-            shares.append((found[name] - truth).abs().mean(dim=(1, 2, 3)) / spread.clamp_min(1e-6))
-        return float(torch.stack(shares).mean())
+        return float(self.loss(*(x.reshape(-1, *x.shape[-3:]).float().to(self.device) for x in (restored, sharp))))
