@@ -1,6 +1,7 @@
 """Nothing is lost that lay beside the pixels: kept, corrected for the result, or named."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,10 +13,20 @@ from PIL.PngImagePlugin import PngInfo
 from usrnet import io
 from usrnet.errors import UsrnetWarning
 from usrnet.io import Metadata, Picture, PixelSize
+from usrnet.io.metadata import _Text as metadata_text
 from usrnet.io.metadata import read_exif
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6" dc:title="lamp"/></x:xmpmeta>'
+
+
+class Utf8(str):
+    """A text that Pillow writes into an EXIF block as cameras and editors do."""
+
+    __slots__ = ()
+
+    def encode(self, encoding="utf-8", errors="strict"):
+        return super().encode("utf-8")
 
 
 def phone_photo(path: Path, pixels: np.ndarray, **options) -> Path:
@@ -28,6 +39,26 @@ def phone_photo(path: Path, pixels: np.ndarray, **options) -> Path:
     exif[0x8825] = {1: "N", 2: (48.0, 8.0, 24.0), 3: "E", 4: (11.0, 34.0, 0.0)}
     Image.fromarray(pixels).save(path, exif=exif, dpi=(300, 300), quality=95, xmp=XMP, icc_profile=SRGB, **options)
     return path
+
+
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp", ".avif"])
+@pytest.mark.filterwarnings("ignore:.*does not hold. resolution")
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_texts_of_exif_stay_as_they_were(tmp_path, photo, suffix, encoding):
+    exif = Image.Exif()
+    owner, caption, lens = ("© 2024 Jürgen Müller", "Ein Café", "Ø 50 mm")
+    wrap = Utf8 if encoding == "utf-8" else metadata_text
+    exif[0x8298], exif[0x010E], exif[0x8769] = wrap(owner), wrap(caption), {0xA434: wrap(lens)}
+    Image.fromarray(photo[:20, :30]).save(tmp_path / "a.jpg", exif=exif)
+    picture = io.read_whole(tmp_path / "a.jpg")
+    made = io.result_of(picture, picture.pixels.repeat(2, 0).repeat(2, 1), 2)
+    made = replace(made, metadata=replace(made.metadata, provenance="{}"))  # which is put into the block
+    io.write(tmp_path / f"b{suffix}", made)
+    data = (tmp_path / f"b{suffix}").read_bytes()
+    outside = "utf-8" if suffix == ".tif" else encoding  # a TIFF's own tags are UTF-8
+    assert owner.encode(outside) in data
+    assert caption.encode(outside) in data
+    assert lens.encode(encoding) in data
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".webp", ".avif"])

@@ -16,7 +16,15 @@ from usrnet.errors import PictureError
 from usrnet.io import fits, tiff
 from usrnet.io.decode import Picture, converted
 from usrnet.io.levels import Levels, full_scale
-from usrnet.io.metadata import SEGMENT, Metadata, note_of, png_chunks, what_is_lost, with_software
+from usrnet.io.metadata import (
+    SEGMENT,
+    Metadata,
+    note_of,
+    png_chunks,
+    what_is_lost,
+    with_software,
+    without_orientation,
+)
 from usrnet.io.provenance import PNG_MAGIC
 
 FORMATS = {
@@ -244,6 +252,8 @@ def _blocks(metadata: Metadata, kind: str) -> dict[str, Any]:
     exif = metadata.exif if metadata.made_with is None else with_software(metadata, metadata.made_with)
     if kind == "JPEG" and exif and len(exif) > SEGMENT:
         exif = None
+    if kind == "AVIF" and exif:
+        exif = without_orientation(exif)
     options: dict[str, Any] = {}
     if exif:
         options["exif"] = b"Exif\0\0" + exif

@@ -167,7 +167,38 @@ def _inner(exif: Image.Exif, inner: dict[int, Any]) -> dict[int, Any]:
     return inner
 
 
+class _Text(str):
+    """A text of an EXIF block that is written with the bytes that it was read from.
+
+    Pillow reads texts as Latin-1, whatever they are (UTF-8 in most files), and would write ASCII, ``?`` for the rest.
+    """
+
+    __slots__ = ()
+
+    def encode(self, encoding: str = "latin-1", errors: str = "replace") -> bytes:
+        return super().encode("latin-1", "replace")
+
+
+def _as_read(value: Any) -> Any:
+    """A value of an EXIF block, or a directory in it, with its texts as ``_Text``."""
+    if isinstance(value, dict):
+        return {tag: _as_read(inner) for tag, inner in value.items()}
+    return _Text(value) if isinstance(value, str) else value
+
+
+def readable(value: Any) -> Any:
+    """A text of an EXIF block as people read it: what Pillow takes for Latin-1 is UTF-8 where it can be."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return value.encode("latin-1").decode("utf-8")
+    except UnicodeError:
+        return value
+
+
 def _block(exif: Image.Exif) -> bytes | None:
+    for tag, value in list(exif.items()):
+        exif[tag] = _as_read(value)
     try:
         block = exif.tobytes()
     except Exception:  # values of types that the tags do not allow
@@ -202,19 +233,25 @@ def _writable(tag: int, inner: int, value: Any) -> bool:
     return True
 
 
-def _resized_exif(block: bytes | None, size: tuple[int, int]) -> bytes | None:
-    if block is None:
-        return None
-    exif = read_exif(block)
-    copy = Image.Exif()
+def _copy(block: bytes | None) -> Image.Exif:
+    """A block parsed, its directories in it as values."""
+    exif, copy = read_exif(block), Image.Exif()
     for tag, value in exif.items():
         if tag not in _DIRECTORIES:
             copy[tag] = value
     for tag in _DIRECTORIES:
         if inner := dict(exif.get_ifd(tag)):
-            inner = _inner(exif, inner)
-            copy[tag] = {key: size[_SIZES[key]] if key in _SIZES else value for key, value in inner.items()}
-    return _block(copy)
+            copy[tag] = _inner(exif, inner)
+    return copy
+
+
+def _resized_exif(block: bytes | None, size: tuple[int, int]) -> bytes | None:
+    if block is None:
+        return None
+    exif = _copy(block)
+    for tag in set(_DIRECTORIES) & set(exif):
+        exif[tag] = {key: size[_SIZES[key]] if key in _SIZES else value for key, value in exif[tag].items()}
+    return _block(exif)
 
 
 def _as_srgb(block: bytes | None) -> bytes | None:
@@ -233,16 +270,16 @@ def _as_srgb(block: bytes | None) -> bytes | None:
 
 def with_software(metadata: Metadata, text: str) -> bytes | None:
     """The EXIF block with ``text`` as the software that wrote it, for formats that have no other place for it."""
-    exif = read_exif(metadata.exif)
-    block = Image.Exif()
-    for tag, value in exif.items():
-        if tag not in _DIRECTORIES:
-            block[tag] = value
-    for tag in _DIRECTORIES:
-        if inner := dict(exif.get_ifd(tag)):
-            block[tag] = _inner(exif, inner)
-    block[SOFTWARE] = text
-    return _block(block)
+    exif = _copy(metadata.exif)
+    exif[SOFTWARE] = text
+    return _block(exif)
+
+
+def without_orientation(block: bytes) -> bytes | None:
+    """The EXIF block for AVIF, whose own boxes turn a picture. Pillow would take it out too, and spoil the texts."""
+    exif = _copy(block)
+    exif.pop(_ORIENTATION, None)
+    return _block(exif)
 
 
 # Pillow's images
@@ -274,7 +311,7 @@ def from_pillow(image: Image.Image, note: Callable[[str], None]) -> tuple[Metada
         gamma=_positive(info.get("gamma")),
         chromaticities=_chromaticities(info.get("chromaticity")),
         description=_text(info.get("Description")) or _text(info.get("comment")),
-        software=_text(info.get("Software")) or _text(software),
+        software=_text(info.get("Software")) or _text(readable(software)),
         jpeg=jpeg_of(image),
     )
     return metadata, orientation
@@ -476,7 +513,7 @@ def exif_directory(block: bytes | None, offset: int) -> tuple[dict[int, Any], di
         if inner := dict(exif.get_ifd(tag)):
             directory = ImageFileDirectory_v2(ifh=b"II*\0\0\0\0\0", group=tag)
             for key, value in _inner(exif, inner).items():
-                directory[key] = value
+                directory[key] = _as_read(value)
             try:
                 encoded[tag] = directory.tobytes(offset)
             except Exception:  # see _block

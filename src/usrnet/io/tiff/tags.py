@@ -18,6 +18,7 @@ from usrnet.io.metadata import (
     clean_xmp,
     exif_directory,
     read_exif,
+    readable,
 )
 from usrnet.io.quiet import quiet
 
@@ -123,7 +124,7 @@ def to_tags(metadata: Metadata, *, big: bool) -> dict[str, Any]:
         if tag in (0x010E, 0x0131, 0x0132):  # options of their own
             continue
         if isinstance(value, str):
-            tags.append((tag, "s", 0, value.encode("utf-8"), True))
+            tags.append((tag, "s", 0, readable(value).encode("utf-8"), True))
         elif isinstance(value, bytes):
             tags.append((tag, "B", len(value), value, True))
     if not big:
@@ -137,7 +138,7 @@ def to_tags(metadata: Metadata, *, big: bool) -> dict[str, Any]:
             tags.append((tag, "H" if tag == _GEO_KEYS else "d", len(value), value, True))
     taken = photo.get(0x0132)
     taken = taken if isinstance(taken, str) and re.fullmatch(r"\d{4}:\d\d:\d\d \d\d:\d\d:\d\d", taken) else None
-    description = metadata.description
+    description = metadata.description or readable(photo.get(0x010E))
     resolution, unit = metadata.dpi, 2
     if size := metadata.pixel_size:
         resolution, unit = (1 / size.width, 1 / size.height), 1
