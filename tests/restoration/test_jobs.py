@@ -7,7 +7,7 @@ from usrnet.errors import UsrnetError
 from usrnet.io import Picture, write
 from usrnet.io.metadata import Metadata
 from usrnet.restoration import sort_out
-from usrnet.restoration.jobs import Recipe, find_pictures, plan_jobs
+from usrnet.restoration.jobs import Recipe, find_pictures, fingerprint, plan_jobs
 
 
 def at(scale: int) -> Recipe:
@@ -52,9 +52,18 @@ def test_names_beside_the_input_and_in_a_folder(folder):
 
 
 def test_results_are_not_taken_for_inputs(folder):
-    (folder / "a_x2.png").touch()
-    jobs = plan_jobs(find_pictures([str(folder)]), None, at(2))
-    assert [job.source.name for job in jobs] == ["a.jpg", "b.png"]
+    result_of(folder / "a.jpg", folder / "a_x2.png")
+    for found in (find_pictures([str(folder)]), find_pictures(sorted(map(str, folder.glob("[ab]*.*g"))))):
+        jobs = plan_jobs(found, None, at(2))
+        assert {job.source.name: job.target.name for job in jobs} == {"a.jpg": "a_x2.png", "b.png": "b_x2.png"}
+
+
+def test_a_picture_that_has_the_name_of_a_result_is_neither_overwritten_nor_passed_over(folder):
+    (folder / "b_x2.png").write_bytes(b"a picture of the user's own")
+    for found in (find_pictures([str(folder)]), find_pictures([str(folder / "b.png"), str(folder / "b_x2.png")])):
+        planned = {job.source.name: job.target.name for job in plan_jobs(found, None, at(2))}
+        assert planned["b.png"] == "b_png_x2.png"
+        assert planned["b_x2.png"] == "b_x2_x2.png"
 
 
 def test_inputs_that_differ_in_their_suffix_get_names_of_their_own(folder):
@@ -82,7 +91,8 @@ def result_of(source: Path, target: Path, *, scale: int = 2) -> None:
 @pytest.mark.parametrize("name", ["r.png", "r.tif", "r.jpg", "r.webp"])
 def test_results_carry_their_recipe_and_are_not_inputs(folder, name):
     result_of(folder / "b.png", folder / name)
-    assert Recipe.of(folder / name) == Recipe(2, "delta", 0, "tv", "b.png")
+    mark = {"picture": fingerprint(folder / "b.png")}
+    assert Recipe.of(folder / name) == Recipe(2, "delta", 0, "tv", "b.png", contents=mark)
     assert names(find_pictures([str(folder)])) == ["a.jpg", "b.png"]
     assert names(find_pictures([str(folder / "*.*")])) == ["a.jpg", "b.png"]
     assert names(find_pictures([str(folder / name)])) == [name]  # it is asked for by name
@@ -110,6 +120,44 @@ def test_what_is_there_already_is_sorted_out(folder):
     ]
     assert "made otherwise (scale 3)" in settled[1].message
     assert len(sort_out(jobs, overwrite=True)[0]) == 4
+
+
+def test_what_is_there_came_from_other_files_of_the_same_names(folder):
+    """Cameras count from 1 again, and people mend a PSF and try again."""
+
+    def settle(recipe):
+        (job,) = plan_jobs([(folder / "b.png", folder)], folder / "out/r.png", recipe)
+        return job, sort_out([job], overwrite=False)
+
+    psf = folder / "psf.npy"
+    np.save(psf, np.ones((3, 3)) / 9)
+    recipe = Recipe.of_settings(2, f"{psf}:1", 0, "tv")
+    job, (todo, _) = settle(recipe)
+    assert todo == [job]
+    (folder / "out").mkdir()
+    write(folder / "out/r.png", Picture(np.zeros((4, 4), np.uint8), metadata=Metadata(provenance=job.recipe.text())))
+    assert settle(recipe)[1][1][0].status == "skipped"
+    np.save(psf, np.eye(3) / 3)
+    (outcome,) = settle(Recipe.of_settings(2, f"{psf}:1", 0, "tv"))[1][1]
+    assert outcome.status == "failed"
+    assert "made otherwise (from another kernel of this name)" in outcome.message
+    (folder / "b.png").write_bytes(b"another picture")
+    (outcome,) = settle(recipe)[1][1]
+    assert "made otherwise (from another picture of this name)" in outcome.message
+
+
+@pytest.mark.parametrize("name", ["delta", "no such.npy", "x" * 300, "gaussian:1.5", "hf:OWNER/NAME"])
+def test_texts_that_name_no_file_have_no_fingerprint(name):
+    assert fingerprint(Path(name)) == ""
+
+
+def test_a_grid_counts_with_the_files_that_it_names(folder):
+    (folder / "grid.json").write_text('{"kernels": [["one.npy", "gaussian:2"]]}')
+    np.save(folder / "one.npy", np.ones((3, 3)) / 9)
+    before = fingerprint(folder / "grid.json")
+    assert before == fingerprint(folder / "grid.json")
+    np.save(folder / "one.npy", np.eye(3) / 3)
+    assert fingerprint(folder / "grid.json") != before
 
 
 def test_a_name_with_a_slash_is_a_folder_and_what_cannot_be_written_is_refused(folder):

@@ -3,7 +3,7 @@
 import csv
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from glob import has_magic
 from pathlib import Path, PurePosixPath
 
@@ -40,9 +40,8 @@ class Settings:
         settings.observe()
         return settings
 
-    def recipe(self, model: str, source: str = "") -> Recipe:
-        kernel = self.kernel or default_kernel(self.scale)
-        return replace(Recipe.of_settings(self.scale, kernel, self.noise_level, model), source=source)
+    def recipe(self, model: str) -> Recipe:
+        return Recipe.of_settings(self.scale, self.kernel or default_kernel(self.scale), self.noise_level, model)
 
     def observe(self) -> Observation | Unknown:
         return ask(scale=self.scale, kernel=self.kernel, noise_level=self.noise_level)

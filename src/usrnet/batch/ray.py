@@ -270,8 +270,8 @@ def _sweep(target: Path) -> None:
 
 
 def _job(task: Task, model: str) -> Job:
-    recipe = task.settings.recipe(model, source=task.source.rpartition("/")[2])
-    return Job(Path(task.source), Path(task.target), recipe)
+    recipe = task.settings.recipe(model)
+    return Job(Path(task.source), Path(task.target), recipe.of_picture(Path(task.source)))
 
 
 def _row(task: Task, model: str, status: Any, **more: Any) -> Row:

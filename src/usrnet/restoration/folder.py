@@ -52,15 +52,10 @@ def sort_out(jobs: Iterable[Job], *, overwrite: bool) -> tuple[list[Job], list[O
             message = f"{job.target}: already there, left alone (--overwrite restores it again)"
             settled.append(Outcome(job, "skipped", message))
         else:
-            made = "not made by usrnet" if before is None else f"made otherwise ({_difference(before, job.recipe)})"
+            made = "not made by usrnet" if before is None else f"made otherwise ({job.recipe.difference(before)})"
             message = f"{job.target}: already there but {made}, left alone: --overwrite replaces it"
             settled.append(Outcome(job, "failed", message))
     return todo, settled
-
-
-def _difference(before: Recipe, now: Recipe) -> str:
-    keys = [key for key in Recipe.__dataclass_fields__ if getattr(before, key) != getattr(now, key)]
-    return ", ".join(f"{key.replace('_', ' ')} {getattr(before, key)}" for key in keys)
 
 
 def restore_pictures(

@@ -1,16 +1,18 @@
 """Which files a command reads, which it writes, and which of them are there already."""
 
+import hashlib
 import json
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from glob import glob, has_magic
 from pathlib import Path
 from typing import BinaryIO
 
 from usrnet.errors import UsrnetError
 from usrnet.io import SUFFIXES, kind_of, read_provenance, result_suffix
+from usrnet.kernels import split_index
 
 
 @dataclass(frozen=True)
@@ -18,6 +20,8 @@ class Recipe:
     """How a result is made, as far as it decides what it looks like; every result carries its recipe.
 
     ``source`` is the name of the picture without its folders, ``options`` what was asked for beside the defaults.
+    ``contents``: the fingerprints of the files among picture, kernel and model, by these words: a name says little,
+    as cameras and people give the same ones again.
     """
 
     scale: int
@@ -27,17 +31,51 @@ class Recipe:
     source: str = ""
     options: str = ""
     all_pages: bool = False
+    contents: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of_settings(
         cls, scale: int, kernel: str, noise_level: float | str, model: str, options: str = ""
     ) -> "Recipe":
         """The recipe without a picture yet; of kernel and model files the names without their folders."""
-        return cls(scale, Path(kernel).name, noise_level, Path(model).name, options=options)
+        named = split_index(kernel)
+        marks = {
+            "kernel": fingerprint(Path(kernel) if named is None else named[0]),
+            "model": fingerprint(Path(model)) if Path(model).is_file() else "",  # a folder called tv is not tv
+        }
+        return cls(
+            scale,
+            Path(kernel).name,
+            noise_level,
+            Path(model).name if marks["model"] else model,
+            options=options,
+            contents={what: mark for what, mark in marks.items() if mark},
+        )
+
+    def of_picture(self, source: Path) -> "Recipe":
+        """The recipe for a picture."""
+        mark = fingerprint(source)
+        return replace(self, source=source.name, contents=self.contents | ({"picture": mark} if mark else {}))
+
+    def difference(self, before: "Recipe") -> str:
+        """What was different when a result was made, in words; empty if nothing was."""
+        keys = [one.name for one in fields(self) if one.name != "contents"]
+        words = [
+            f"{key.replace('_', ' ')} {getattr(before, key)}"
+            for key in keys
+            if getattr(before, key) != getattr(self, key)
+        ]
+        if not words:
+            marks = {what for what in {**before.contents, **self.contents} if self._is_other(what, before)}
+            words = [f"from another {what} of this name" for what in ("picture", "kernel", "model") if what in marks]
+        return ", ".join(words)
+
+    def _is_other(self, what: str, before: "Recipe") -> bool:
+        return before.contents.get(what) != self.contents.get(what)
 
     def text(self) -> str:
         """What is written into the result; what was not asked for is not named."""
-        usual = {field.name: field.default for field in fields(self)}
+        usual = {one.name: one.default for one in fields(self)} | {"contents": {}}
         said = {key: value for key, value in asdict(self).items() if value != usual[key]}
         return json.dumps(said, ensure_ascii=True)
 
@@ -48,6 +86,28 @@ class Recipe:
             return cls(**json.loads(read_provenance(path) or ""))
         except (ValueError, TypeError):
             return None
+
+
+def fingerprint(path: Path) -> str:
+    """Eight digits that tell the content of a file or folder from another: of its size, first and last MiB.
+
+    Empty where there is none. A grid of kernels that a ``.json`` names counts with the files that it names.
+    """
+    mark = hashlib.blake2b(digest_size=4)
+    try:
+        files = sorted(path.iterdir()) if path.is_dir() else [path]
+        if path.suffix.lower() == ".json":
+            files += sorted(file for file in path.parent.iterdir() if file.name in path.read_text("utf-8", "ignore"))
+        for file in files:
+            with file.open("rb") as content:
+                size = content.seek(0, os.SEEK_END)
+                mark.update(str(size).encode())
+                for start in (0, max(2**20, size - 2**20)):
+                    content.seek(start)
+                    mark.update(content.read(2**20))
+    except (OSError, ValueError):  # nothing there, or no name of a file at all
+        return ""
+    return mark.hexdigest()
 
 
 @dataclass(frozen=True)
@@ -123,7 +183,7 @@ def plan_jobs(pictures: Sequence[tuple[Path, Path]], output: str | Path | None, 
         if len(pictures) != 1:
             raise UsrnetError(f"{target} is one file, but there are {len(pictures)} pictures: give -o a folder")
         kind_of(target, animated=recipe.all_pages)
-        jobs = [Job(pictures[0][0], target, _named(recipe, pictures[0][0]))]
+        jobs = [Job(pictures[0][0], target, recipe.of_picture(pictures[0][0]))]
     else:
         jobs = _named_jobs(pictures, None if output is None else Path(output), recipe)
     sources = {job.source.resolve() for job in jobs if isinstance(job.source, Path)}
@@ -139,12 +199,10 @@ def _is_file_name(output: str | Path) -> bool:
     return bool(path.suffix) and not ends_open and not path.is_dir()
 
 
-def _named(recipe: Recipe, source: Path) -> Recipe:
-    return replace(recipe, source=source.name)
-
-
 def _named_jobs(pictures: Sequence[tuple[Path, Path]], output: Path | None, recipe: Recipe) -> list[Job]:
     jobs: dict[Path, Job] = {}
+    inputs = {source.resolve() for source, _ in pictures}
+    results = set()  # inputs that are what another input became before
     for source, root in pictures:
         folder = source.parent if output is None else output / source.parent.relative_to(root)
         suffix = result_suffix(source, all_pages=recipe.all_pages)
@@ -152,13 +210,15 @@ def _named_jobs(pictures: Sequence[tuple[Path, Path]], output: Path | None, reci
         longer = folder / f"{source.stem}_{source.suffix[1:]}_x{recipe.scale}{suffix}"
         # Who has the plain name already, in this run or on the disk, keeps it.
         owner = Recipe.of(plain)
-        taken = plain in jobs or (owner is not None and owner.source != source.name)
+        input_too = plain.resolve() in inputs
+        taken = plain in jobs or (input_too if owner is None else owner.source != source.name)
+        if input_too and not taken:
+            results.add(plain.resolve())
         target = longer if taken else plain
         if target in jobs:
             raise UsrnetError(f"{source}: another picture is already written to {target}")
-        jobs[target] = Job(source, target, _named(recipe, source))
-    targets = {path.resolve() for path in jobs}
-    return [job for job in jobs.values() if isinstance(job.source, Path) and job.source.resolve() not in targets]
+        jobs[target] = Job(source, target, recipe.of_picture(source))
+    return [job for job in jobs.values() if isinstance(job.source, Path) and job.source.resolve() not in results]
 
 
 def _is_picture(path: Path) -> bool:
