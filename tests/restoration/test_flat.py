@@ -2,8 +2,12 @@
 
 import numpy as np
 import pytest
+from PIL import Image
+from scipy.ndimage import gaussian_filter
 
 import usrnet
+from usrnet.errors import UsrnetWarning
+from usrnet.restoration.files import restore_file
 from usrnet.restoration.flat import FLAT, flatness
 
 
@@ -37,8 +41,10 @@ def test_a_photo_with_noise_is_left_alone(photo):
 def test_beyond_the_reach_of_an_edge():
     stored = np.zeros((60, 80, 3), np.float32)
     stored[:, 40:] = 1
-    share = flatness(stored, 8)
-    assert share is not None
+    flat = flatness(stored, 8)
+    assert flat is not None
+    share = flat.share
+    assert flat.faint == 0
     assert share[:, 32:48].max() == 0
     assert share[:, :28].min() == share[:, 52:].min() == 1
 
@@ -46,9 +52,21 @@ def test_beyond_the_reach_of_an_edge():
 def test_a_step_fades_in():
     stored = np.zeros((40, 40, 1), np.float32)
     stored[:, 20:] = 1.5 * FLAT
-    share = flatness(stored, 4)
-    assert share is not None
-    assert 0.4 < share[20, 20] < 0.6
+    flat = flatness(stored, 4)
+    assert flat is not None
+    assert 0.4 < flat.share[20, 20] < 0.6
+
+
+def test_faint_stars_beside_a_bright_one_are_named(tmp_path):
+    """A thousandth of the range: the network would draw texture of its own there, so they are enlarged only."""
+    sky = np.full((96, 96), 200.0)
+    sky[20:23, 20:23] += 24_000
+    for row in range(8, 90, 12):
+        sky[row, 48:90:9] += 600
+    Image.fromarray(gaussian_filter(sky, 1.5).astype(np.uint16)).save(tmp_path / "sky.png")
+    known = usrnet.restoration.ask(scale=1, kernel="gaussian:1.5", noise_level=0.01)
+    with pytest.warns(UsrnetWarning, match=r"sky.png: \d\d% of it varies by less .* enlarged only: --white"):
+        restore_file(usrnet.Restorer("tv"), tmp_path / "sky.png", tmp_path / "out.png", known)
 
 
 def test_the_published_border_leaves_the_network_alone():

@@ -137,6 +137,16 @@ def test_the_sources_explain_what_was_seen():
     assert found.rest.max() < 1.2
 
 
+def test_clipped_pixels_are_counted_and_not_their_channels():
+    y = torch.full((1, 3, 24, 24), 0.2)
+    clipped = torch.zeros_like(y, dtype=torch.bool)
+    clipped[..., 12, 8:15] = True  # seven, with a glow around them that white does not explain
+    y[..., 9:16, 5:18] = 0.9
+    y[clipped] = 1
+    taps = torch.from_numpy(kernels.gaussian(2.0)).float()[None, None]
+    assert take_out(y, clipped, taps, 1, height=32, width=32) is None
+
+
 @pytest.mark.parametrize("value", ["on", "0", 300])
 def test_saturation_that_makes_no_sense(value):
     with pytest.raises(UsrnetError, match="saturation"):

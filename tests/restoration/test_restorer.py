@@ -11,7 +11,8 @@ from usrnet import kernels, metrics
 from usrnet.device import computes
 from usrnet.errors import PictureError, UsrnetError, UsrnetWarning
 from usrnet.model import Unfolding
-from usrnet.restoration import Restorer, restore
+from usrnet.restoration import Restorer, observe, restore
+from usrnet.restoration.restorer import GREY_NOISE, grey_noise
 
 
 @pytest.fixture(scope="module")
@@ -286,6 +287,44 @@ def test_smaller_tiles_are_tried_once_when_memory_runs_out(photo, monkeypatch):
     limit = 10
     with pytest.raises(PictureError, match="not enough memory for 384×384 pixels at ×1"):
         restorer(photo, scale=1)
+
+
+def test_a_stamp_does_not_make_a_grey_picture_one_in_colour(photo):
+    restorer = Restorer("default", precision="fp32")
+    grey = usrnet.degrade(
+        photo[60:156, 130:226].mean(axis=-1).astype(np.uint8), "gaussian:1.5", scale=1, noise_level=5
+    )
+    plain = np.repeat(grey[..., None], 3, axis=-1)
+    stamped = plain.copy()
+    stamped[4:10, 4:10] = (200, 30, 30)
+    expected, found = (restorer(x, scale=1, kernel="gaussian:1.5", noise_level=5) for x in (plain, stamped))
+    assert np.abs(expected.astype(int) - found)[40:, 40:].max() <= 3
+    colour = grey_noise(torch.rand(2, 3, 20, 20))
+    assert colour.tolist() == [1, 1]
+    assert grey_noise(torch.rand(2, 1, 20, 20)).tolist() == [GREY_NOISE, GREY_NOISE]
+
+
+def test_steps_of_two_pictures_side_by_side_leave_the_caller_s_gradients_alone(photo):
+    restorer, known = Restorer("tv"), observe(scale=1, kernel="gaussian:1")
+    for _ in zip(*(restorer.iterations(photo[:16, :16], known) for _ in range(2)), strict=True):
+        assert not torch.is_inference_mode_enabled()
+    assert not torch.is_inference_mode_enabled()
+
+
+def test_what_a_model_and_options_may_be(tmp_path):
+    picture = np.full((8, 8), 90, np.uint8)
+    model = usrnet.load("default")
+    usrnet.weights.save(model, tmp_path / "m.safetensors")
+    one, two, three = (
+        Restorer(given, precision="fp32")(picture) for given in (model, model.double(), tmp_path / "m.safetensors")
+    )
+    assert np.array_equal(one, two)
+    assert np.array_equal(one, three)
+    for wrong in ({"strength": "70"}, {"tile": None}):
+        with pytest.raises(UsrnetError, match=next(iter(wrong))):
+            Restorer("tv", **wrong)
+    with pytest.raises(UsrnetError, match="saturation None"):
+        Restorer("tv")(picture, saturation=None)  # pyright: ignore[reportArgumentType]
 
 
 @pytest.mark.parametrize("stored_as", ["grey", "three equal channels"])

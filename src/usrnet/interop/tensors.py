@@ -6,7 +6,7 @@ from torch import Tensor
 from usrnet import kernels
 from usrnet.model import Unfolding, USRNet
 from usrnet.restoration.borders import extended_length, extrapolate
-from usrnet.restoration.restorer import GREY_NOISE, ROOM
+from usrnet.restoration.restorer import ROOM, grey_noise
 
 
 def apply(model: Unfolding, y: Tensor, kernel: Tensor, scale: int, sigma: Tensor, *, wraps: bool) -> Tensor:
@@ -30,8 +30,7 @@ def apply(model: Unfolding, y: Tensor, kernel: Tensor, scale: int, sigma: Tensor
         )
         y = extrapolate(y, kernel, scale, sigma, height, width)
     if isinstance(model, USRNet):
-        grey = (y == y[:, :1]).flatten(1).all(dim=1)[:, None, None, None]
-        sigma = torch.where(grey, GREY_NOISE * sigma, sigma)
+        sigma = sigma * grey_noise(y)[:, None, None, None]
     if kernel.shape[0] not in (1, y.shape[0]):
         kernel = kernel.expand(y.shape[0], -1, -1, -1)
     return model(y, kernel.to(y.dtype), scale, sigma.to(y.dtype))

@@ -6,16 +6,29 @@ there. Where all that a pixel can depend on has one value, nothing was measured 
 plain enlargement is exact.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 FLAT = 0.25 / 255  # a neighbourhood whose values differ by less is flat; from twice that on it is not
+FAINT = FLAT / 4  # from here on there may be something in it all the same: 16 counts of 65535
 
 
-def flatness(stored: np.ndarray, reach: int) -> np.ndarray | None:
-    """How flat a window h×w×C of values in [0, 1] is around each pixel: h×w float32 from 0 to 1; None if nowhere.
+@dataclass(frozen=True)
+class Flatness:
+    """``share``: how flat a window is around each pixel, h×w float32 from 0 to 1; ``faint``: how many of its pixels
+    count as flat although their neighbourhood is not of one value.
+    """
+
+    share: np.ndarray
+    faint: int
+
+
+def flatness(stored: np.ndarray, reach: int) -> Flatness | None:
+    """How flat a window h×w×C of values in [0, 1] is; None if it is so nowhere.
 
     ``reach``: how many pixels away a value still counts.
     """
@@ -34,8 +47,9 @@ def flatness(stored: np.ndarray, reach: int) -> np.ndarray | None:
     share = np.clip(2 - spread / FLAT, 0, 1)
     if not share.any():
         return None
+    faint = int(((share > 0.5) & (spread > FAINT)).sum())
     # Its rim fades out inward: outside, the enlargement would be blurred.
-    return np.minimum(share, uniform_filter(share, 5, mode="nearest"))
+    return Flatness(np.minimum(share, uniform_filter(share, 5, mode="nearest")), faint)
 
 
 def flatten(restored: Tensor, window: Tensor, share: np.ndarray, scale: int) -> Tensor:

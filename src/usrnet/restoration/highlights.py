@@ -34,6 +34,7 @@ NEAR = 0.02  # how much of its light a pixel must share with clipped ones to be 
 DOUBT = 0.05  # the weight of a vote that rests on nothing measured
 WHOLE = 2.0  # times white: from here on all of a source is taken out, from white on a part of it
 BRIGHTEST = 100.0
+NOTED_FAINT = 0.1  # of a picture that is too faint to be restored
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,15 @@ class Highlights:
 
 @dataclass
 class Brightness:
-    """What was found in the windows of a picture: pixels that are clipped, windows with sources, and the time."""
+    """What was found in the windows of a picture: pixels that are clipped, windows with sources, and the time; and
+    how many pixels of those ``seen`` are too ``faint`` to be restored, see ``flat.py``.
+    """
 
     pixels: int = 0
     windows: int = 0
     seconds: float = 0.0
+    faint: int = 0
+    seen: int = 0
 
     def add(self, found: Highlights | None, pixels: int, seconds: float) -> None:
         self.seconds += seconds
@@ -66,6 +71,12 @@ class Brightness:
                 f"{self.seconds:.1f} s (--saturation off leaves that out)"
             )
             warnings.warn(text, UsrnetWarning, stacklevel=3)
+        if self.seen and self.faint > NOTED_FAINT * self.seen:
+            text = (
+                f"{name}: {self.faint / self.seen:.0%} of it varies by less than a quarter of a grey level of 255 "
+                "and is enlarged only: --white VALUE says what full scale is"
+            )
+            warnings.warn(text, UsrnetWarning, stacklevel=3)
 
 
 def take_out(y: Tensor, clipped: Tensor, kernel: Tensor, scale: int, *, height: int, width: int) -> Highlights | None:
@@ -74,7 +85,7 @@ def take_out(y: Tensor, clipped: Tensor, kernel: Tensor, scale: int, *, height: 
     ``y``: N×C×h×w light, white is 1; ``clipped``: N×C×h×w bool; ``kernel``: N×{1,C}×kh×kw. ``height`` and ``width``:
     the low-resolution grid on which the blur wraps, larger than the picture by the kernel's reach.
     """
-    if int(clipped.sum()) < FEWEST:
+    if int(clipped.any(dim=1).sum()) < FEWEST:
         return None
     h, w = y.shape[-2:]
     search = _Search(y, clipped, kernel, scale, height, width)

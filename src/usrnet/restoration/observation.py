@@ -117,7 +117,7 @@ def _check_saturation(saturation: float | str) -> float | None:
         return AUTO_LEVEL if saturation == "auto" else None
     try:
         level = float(saturation)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise UsrnetError(f"saturation {saturation!r} is not auto, off or a level from 1 to 255") from error
     if not 1 <= level <= 255:
         raise UsrnetError(f"saturation {level:g} is not a level from 1 to 255")

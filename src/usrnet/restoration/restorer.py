@@ -5,12 +5,14 @@ tile. Grey pictures stay grey, alpha is enlarged by itself, and the answer is of
 """
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from functools import cached_property
 from itertools import product, zip_longest
+from numbers import Real
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, get_args
 
 import numpy as np
@@ -53,6 +55,7 @@ GREY_NOISE = 2.0
 """How much more noise a trained network is told of in a grey picture. It expects noise that differs from channel to
 channel, of which a third lies along grey; in a grey picture all of it does, so √3 by the arithmetic. Measured (two
 blurs, ×1 to ×3, noise 2.55 and 7.65): 2 is better by 0.0 to 1.2 dB, and by 4 to 11 dB better than 1."""
+GREY_SHARE = (0.9, 0.98)  # of the pixels that are grey to a level of 255; a stamp or a logo makes no colour picture
 HALO_OUTPUT = 56  # context that the prior looks at, in enlarged pixels; measured in benchmarks/tiles.py
 
 
@@ -150,6 +153,13 @@ def inference(device: torch.device, reduced: torch.dtype | None) -> Iterator[Non
         yield
 
 
+def grey_noise(y: Tensor) -> Tensor:
+    """The factor, from 1 to ``GREY_NOISE``, that is due to pictures N×C×h×w in [0, 1], as N values."""
+    grey = ((y.amax(dim=1) - y.amin(dim=1)) * 255 < 1.01).flatten(1).to(y.dtype).mean(dim=1)
+    none, all_of_it = GREY_SHARE
+    return GREY_NOISE ** ((grey - none) / (all_of_it - none)).clamp(0, 1)
+
+
 class Rows(Protocol):
     """What can be read by rows: an array, or a file."""
 
@@ -167,7 +177,7 @@ class Restorer:
 
     Parameters
     ----------
-    model : torch.nn.Module or str
+    model : torch.nn.Module, str or os.PathLike
         A model, or a name or file for :func:`usrnet.load`.
     device : {"auto", "cpu", "cuda"}
         As for :func:`restore`.
@@ -200,7 +210,7 @@ class Restorer:
 
     def __init__(
         self,
-        model: nn.Module | str = "default",
+        model: nn.Module | str | os.PathLike[str] = "default",
         *,
         device: str = "auto",
         precision: str = "auto",
@@ -209,17 +219,17 @@ class Restorer:
         strength: float = 100,
         ensemble: bool = False,
     ) -> None:
-        if not 0 <= strength <= 100:
-            raise UsrnetError(f"strength {strength} is not a number from 0 to 100")
+        if not isinstance(strength, Real) or not 0 <= strength <= 100:
+            raise UsrnetError(f"strength {strength!r} is not a number from 0 to 100")
         self.strength, self.ensemble = strength / 100, ensemble
         if boundary not in get_args(Boundary):
             raise UsrnetError(f"boundary {boundary!r} is not known: choose {', '.join(get_args(Boundary))}")
         self.boundary = boundary
         self.tile = _check_tile(tile)
-        given = None if isinstance(model, str) else next(model.parameters(), None)
+        given = next(model.parameters(), None) if isinstance(model, nn.Module) else None
         self.device = given.device if given is not None and device == "auto" else choose_device(device)
         self.precision = choose_precision(precision, self.device)
-        network = load(model) if isinstance(model, str) else deepcopy(model)
+        network = deepcopy(model).float() if isinstance(model, nn.Module) else load(model)
         self.network = network.to(self.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
         packed = None if self.precision == "fp16" else pack(self.network, REDUCED[self.precision] or torch.float32)
         self.model = packed or self.network
@@ -414,12 +424,17 @@ class Restorer:
         colour = pictures.split(pixels).colour
         window = torch.from_numpy(np.repeat(colour, 3, -1) if colour.shape[-1] == 1 else colour).permute(2, 0, 1)
         h, w = (observation.scale * length for length in window.shape[-2:])
+        observation = observation.at(0.5, 0.5)
         with inference(self.device, self.autocast):
-            observation = observation.at(0.5, 0.5)
             arguments = self._arguments(window, observation, self._sigma(observation, colour))
-            for pair in self.model.iterate(*arguments):  # pyright: ignore[reportCallIssue]
-                z, x = (part[0, :, :h, :w].permute(1, 2, 0).cpu().numpy() for part in pair)
-                yield z, x
+            pairs = iter(self.model.iterate(*arguments))  # pyright: ignore[reportCallIssue]
+        while True:
+            with inference(self.device, self.autocast):  # left before the caller goes on
+                pair = next(pairs, None)
+            if pair is None:
+                return
+            z, x = (part[0, :, :h, :w].permute(1, 2, 0).cpu().numpy() for part in pair)
+            yield z, x
 
     def _window(self, stored: np.ndarray, observation: Observation, bright: Brightness) -> Tensor:
         """Restore one window h×w×C of stored values: 3×sh×sw, light where the curve is known, float32 and finite."""
@@ -435,8 +450,10 @@ class Restorer:
             if apart is not None:
                 restored = restored + apart.sources[0]
             reach = math.ceil((max(observation.extent) + ROOM) / observation.scale)
-            if self.boundary == "extrapolate" and (share := flatness(stored, reach)) is not None:
-                restored = flatten(restored, window, share, observation.scale)
+            if self.boundary == "extrapolate" and (flat := flatness(stored, reach)) is not None:
+                restored = flatten(restored, window, flat.share, observation.scale)
+                bright.faint += flat.faint
+            bright.seen += stored.shape[0] * stored.shape[1]
             if self.strength < 1:
                 plain = F.interpolate(window[None].to(restored), scale_factor=observation.scale, mode="bicubic")[0]
                 restored = plain.lerp(restored, self.strength)
@@ -445,8 +462,9 @@ class Restorer:
     def _sigma(self, observation: Observation, stored: np.ndarray) -> float | np.ndarray:
         """σ of a window h×w×C as the network is to be told it."""
         sigma = observation.sigma(stored)
-        grey = stored.shape[-1] == 1 or bool((stored == stored[..., :1]).all())
-        return GREY_NOISE * sigma if grey and isinstance(self.network, USRNet) else sigma
+        if not isinstance(self.network, USRNet):
+            return sigma
+        return sigma * float(grey_noise(torch.from_numpy(stored.transpose(2, 0, 1))[None]))
 
     def _highlights(
         self, window: Tensor, stored: np.ndarray, observation: Observation, bright: Brightness
@@ -460,7 +478,7 @@ class Restorer:
         height, width = self._padded(y, taps, observation)
         with torch.autocast(self.device.type, enabled=False):
             apart = take_out(y, clipped.to(self.device)[None], taps, observation.scale, height=height, width=width)
-        bright.add(apart, int(clipped.sum()) // 3, time.perf_counter() - begin)
+        bright.add(apart, int(clipped.any(dim=0).sum()), time.perf_counter() - begin)
         return apart
 
     def _network(self, window: Tensor, observation: Observation, sigma: float | np.ndarray) -> Tensor:
@@ -605,7 +623,7 @@ def _check_tile(tile: int | str) -> int | str:
         return tile
     try:
         side = int(tile)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise UsrnetError(f"tile {tile!r} is not auto, off or a number of pixels") from error
     if side < 16:
         raise UsrnetError(f"tile {side} is too small: use at least 16 pixels, or auto")

@@ -4,7 +4,10 @@ Two distances d: ``l1``, the mean of the absolute difference as in USRGAN, which
 ``dists`` (Ding et al., TPAMI 2022, with equal weights), which wants the same texture: per channel, with means μ,
 variances σ² and covariances σ_xx̂ over the picture,
 
-    1 − (t + s) / 2,  t = (2 μ_x μ_x̂ + c) / (μ_x² + μ_x̂² + c),  s = (2 σ_xx̂ + c) / (σ_x² + σ_x̂² + c).
+    1 − (t + s) / 2,  t = (2 μ_x μ_x̂ + c) / (μ_x² + μ_x̂² + c),  s = 2 σ_xx̂ / (σ_x² + σ_x̂²).
+
+There c is a constant, for features that are never negative. Here they have both signs and means near zero, of which
+only what is not small beside the spread can be seen: c = σ_x² / 100.
 
 Two networks, both trained on ImageNet by others and frozen here; they serve training and measuring only, and nothing
 of them is part of this package or of the weights that are trained with them:
@@ -244,14 +247,16 @@ def _check_hash(path: Path, name: str) -> None:
         raise UsrnetError(f"{path} is damaged (sha256 {found[:12]}…): delete it and fetch it again")
 
 
-def dists(found: Tensor, wanted: Tensor, *, c: float = 1e-6) -> Tensor:
+def dists(found: Tensor, wanted: Tensor, *, share: float = 1e-2, epsilon: float = 1e-6) -> Tensor:
     """How far the texture and the structure of features N×C×h×w are from the wanted ones: N×C, 0 where they agree."""
     means = found.mean(dim=(-2, -1)), wanted.mean(dim=(-2, -1))
     one, two = (x - mean[..., None, None] for x, mean in zip((found, wanted), means, strict=True))
     covariance = (one * two).mean(dim=(-2, -1))
-    variances = one.square().mean(dim=(-2, -1)) + two.square().mean(dim=(-2, -1))
+    spread = two.square().mean(dim=(-2, -1))
+    variances = one.square().mean(dim=(-2, -1)) + spread
+    c = share * spread + epsilon
     texture = (2 * means[0] * means[1] + c) / (means[0].square() + means[1].square() + c)
-    structure = (2 * covariance + c) / (variances + c)
+    structure = (2 * covariance + epsilon) / (variances + epsilon)
     return 1 - (texture + structure) / 2
 
 
