@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from usrnet import io
-from usrnet.errors import UsrnetError, UsrnetWarning
+from usrnet.errors import PictureError, UsrnetError, UsrnetWarning
 from usrnet.io.levels import Levels, choose_with_note, full_scale, parse_white
 
 TYPES = [np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32, np.uint64, np.float16, np.float32, np.float64]
@@ -68,6 +68,11 @@ def test_the_rule(low, high, dtype, white, levels, note):
     assert (made.black, made.white) == levels
     assert (note is None) == (said is None)
     assert note is None or note in (said or "")
+
+
+def test_values_that_no_range_holds():
+    with pytest.raises(PictureError, match="too far apart for a picture"):
+        choose_with_note(-1.4e308, 9e307, np.dtype(float), None)
 
 
 def test_what_the_file_declares():

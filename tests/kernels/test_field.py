@@ -5,7 +5,7 @@ import pytest
 
 from usrnet import kernels, metrics
 from usrnet.degradation import degrade
-from usrnet.errors import UsrnetError
+from usrnet.errors import UsrnetError, UsrnetWarning
 from usrnet.restoration import Restorer, observe
 
 
@@ -113,3 +113,25 @@ def test_a_grid_that_is_nested_too_deep(tmp_path):
     (tmp_path / "grid.json").write_text("[" * 100_000)
     with pytest.raises(UsrnetError, match="not a grid"):
         kernels.load_field(tmp_path / "grid.json")
+
+
+def test_a_grid_is_looked_at_and_placed_as_one_kernel_is(tmp_path, monkeypatch):
+    np.save(tmp_path / "psfs.npy", np.stack([kernels.gaussian(width, size=21) for width in (1.0, 2.0)]))
+    (tmp_path / "grid.json").write_text(json.dumps({"kernels": [["psfs.npy:1", "psfs.npy:2", "gaussian:1.5"]]}))
+    monkeypatch.chdir("/")  # files lie beside the grid and not where one works
+    with pytest.warns(UsrnetWarning, match=r"grid\.json: the kernel is centred, .* 1.5 pixels"):
+        centred = kernels.load_field(tmp_path / "grid.json", scale=4, align=False)
+    placed = kernels.load_field(tmp_path / "grid.json", scale=4, align=True)
+    for field, first in ((centred, 0.0), (placed, -1.5)):
+        found = [kernels.centre_of_mass(taps[0]) for taps in field.taps[0]]
+        assert np.allclose(found[:2], first, atol=0.05)
+        assert np.allclose(found[2], -1.5, atol=0.05)  # a text is placed in any case
+    moved = observe(scale=4, kernel=str(tmp_path / "grid.json"), align=True)
+    assert moved.field is not None
+    assert np.array_equal(moved.field.taps, placed.taps)
+
+
+def test_texts_with_a_point_in_them_may_differ_in_size():
+    assert kernels.field([["gaussian:1.5", "gaussian:6.5"]], scale=1).taps.shape == (1, 2, 1, 47, 47)
+    with pytest.raises(UsrnetError, match="different sizes"):
+        kernels.field([[np.ones((3, 3)) / 9, np.ones((5, 5)) / 25]], scale=1)

@@ -5,7 +5,8 @@ import pytest
 
 from usrnet import kernels
 from usrnet.errors import UsrnetError, UsrnetWarning
-from usrnet.kernels.look import unplaced
+from usrnet.kernels.language import looked_at
+from usrnet.kernels.look import is_placed
 
 PSF = kernels.gaussian(2.0, size=31)
 RNG = np.random.default_rng(0)
@@ -81,9 +82,21 @@ def test_even_sizes_are_said_and_mended():
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_a_centred_kernel_is_not_placed(scale):
-    assert f"{(scale - 1) / 2:g} pixels to the upper left" in (unplaced(PSF, scale) or "")
-    assert unplaced(kernels.align(PSF, scale), scale) is None
-    assert unplaced(PSF, 1) is None
+    assert not is_placed(PSF, scale)
+    assert is_placed(kernels.align(PSF, scale), scale)
+    assert is_placed(PSF, 1)
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+@pytest.mark.parametrize(("down", "right"), [(0.3, 0.3), (-0.2, 0.1), (0.0, -0.4)])
+def test_a_kernel_that_is_not_quite_centred_is_moved_all_the_same(scale, down, right):
+    """Coma, trailing and half a pixel of error in centring are no placing."""
+    coma = kernels.shift(kernels.gaussian(1.5), down, right)
+    moved, doubts = looked_at(coma, scale, align=True)
+    assert doubts == []
+    expected = (down - (scale - 1) / 2, right - (scale - 1) / 2)
+    assert kernels.centre_of_mass(moved) == pytest.approx(expected, abs=0.05)
+    assert "to the upper left of the input: --align" in looked_at(coma, scale, align=False)[1][0]
 
 
 def test_channels_are_mended_together():

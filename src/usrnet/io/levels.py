@@ -10,7 +10,7 @@ from typing import Literal
 
 import numpy as np
 
-from usrnet.errors import UsrnetError
+from usrnet.errors import PictureError, UsrnetError
 
 White = float | Literal["auto"] | None
 SPARSE = 1 / 8  # data that fill less of their range than this get a note
@@ -77,8 +77,11 @@ def choose_with_note(
 
     ``white``: the value that is full scale, ``"auto"`` for the data's own range, None for what the type means, or
     ``declared``, what the file says. Without it integers of 32 and more bits, which have no full scale of their
-    own, and floats far outside the range from 0 to 1 take the data's range.
+    own, and floats far outside the range from 0 to 1 take the data's range. Raises ``PictureError`` for values that
+    no range holds.
     """
+    if not math.isfinite(float(high) - float(low)):  # 64-bit floats can lie farther apart than one of them holds
+        raise PictureError(f"values lie from {low:.6g} to {high:.6g}: too far apart for a picture")
     usual = declared or full_scale(dtype)
     own = Levels(low, high) if high > low else usual
     lie = f"values lie from {low:.6g} to {high:.6g}"

@@ -6,15 +6,17 @@ the border it stays what it is.
 
 import json
 import math
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from usrnet.errors import UsrnetError
-from usrnet.kernels.files import load_all
-from usrnet.kernels.language import resolve
+from usrnet.errors import UsrnetError, UsrnetWarning
+from usrnet.kernels.files import load, load_all, split_index
+from usrnet.kernels.language import looked_at, resolve
+from usrnet.kernels.shape import check
 
 CORNER_GRID = 7  # cells a side that serve a width that grows towards the corners
 
@@ -72,7 +74,14 @@ class Field:
         return self.taps.mean(axis=(0, 1))
 
 
-def field(rows: list[list[np.ndarray | str]], *, scale: int, name: str = "the grid of kernels") -> Field:
+def field(
+    rows: list[list[np.ndarray | str]],
+    *,
+    scale: int,
+    name: str = "the grid of kernels",
+    align: bool | None = None,
+    from_files: bool = False,
+) -> Field:
     """The field of a grid of kernels; smaller ones get margins of nothing.
 
     Parameters
@@ -84,6 +93,10 @@ def field(rows: list[list[np.ndarray | str]], *, scale: int, name: str = "the gr
         The scale factor s.
     name : str
         What errors call it.
+    align : bool, optional
+        Whether kernels from files are moved for the scale, as for :func:`parse`.
+    from_files : bool
+        Whether the arrays were measured and come from files, and are looked at as well.
 
     Returns
     -------
@@ -103,12 +116,26 @@ def field(rows: list[list[np.ndarray | str]], *, scale: int, name: str = "the gr
     """
     if not rows or len({len(row) for row in rows}) != 1 or not rows[0]:
         raise UsrnetError(f"{name} must have rows of the same length, not {[len(row) for row in rows]}")
-    made = [[resolve(kernel, scale=scale) for kernel in row] for row in rows]
-    measured = {taps.shape for row, texts in zip(made, rows, strict=True) for taps, text in zip(row, texts,
-    strict=True)
-                if not isinstance(text, str) or "." in Path(text).suffix}  # fmt: skip
-    if len({shape[-2:] for shape in measured}) > 1:
-        sizes = ", ".join(sorted({"×".join(map(str, shape[-2:])) for shape in measured}))
+    made, measured = [], set()
+    doubts: dict[str, None] = {}
+    for row in rows:
+        made.append([])
+        for kernel in row:
+            taps = kernel
+            if isinstance(kernel, str) and (file := split_index(kernel)):
+                taps = load(file[0], index=file[1])
+            if not isinstance(taps, str):
+                taps = check(np.asarray(taps))
+                measured.add(taps.shape)
+                if from_files or isinstance(kernel, str):
+                    taps, found = looked_at(taps, scale, align=align)
+                    doubts |= dict.fromkeys(found)
+            made[-1].append(resolve(taps, scale=scale))
+    if doubts:  # once, however many kernels it is true of
+        more = f" (of one kernel; {len(doubts) - 1} notes more on others)" if len(doubts) > 1 else ""
+        warnings.warn(f"{name}: {next(iter(doubts))}{more}", UsrnetWarning, stacklevel=3)
+    if len({shape[:2] for shape in measured}) > 1:
+        sizes = ", ".join(sorted({"×".join(map(str, shape[:2])) for shape in measured}))
         raise UsrnetError(f"{name} has kernels of different sizes ({sizes}): give all the same size")
     height, width = (max(taps.shape[axis] for row in made for taps in row) for axis in (-2, -1))
     channels = max(taps.shape[0] for row in made for taps in row)
@@ -116,7 +143,7 @@ def field(rows: list[list[np.ndarray | str]], *, scale: int, name: str = "the gr
     return Field(np.array(grown))
 
 
-def load_field(path: Path | str, *, scale: int = 1) -> Field:
+def load_field(path: Path | str, *, scale: int = 1, align: bool | None = None) -> Field:
     """A grid of kernels from a ``.json`` file, a folder, or one file with R×C×kh×kw or n×kh×kw numbers.
 
     Parameters
@@ -127,6 +154,8 @@ def load_field(path: Path | str, *, scale: int = 1) -> Field:
         names; n of them are a square grid.
     scale : int
         The scale factor s that texts are parsed with.
+    align : bool, optional
+        Whether kernels from files are moved for the scale, as for :func:`parse`.
 
     Returns
     -------
@@ -155,10 +184,9 @@ def load_field(path: Path | str, *, scale: int = 1) -> Field:
             texts = [[str(text) for text in row] for row in rows]
         except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
             raise UsrnetError(f'{path} is not a grid of kernels: it should hold {{"kernels": [[…], …]}}') from error
-        beside = [
-            [str(path.parent / text) if _kind_of_path(path.parent / text) else text for text in row] for row in texts
-        ]
-        return field([list(row) for row in beside], scale=scale, name=str(path))
+        return field(
+            [[_beside(path, text) for text in row] for row in texts], scale=scale, name=str(path), align=align
+        )
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
         stack = [kernel for file in files for kernel in load_all(file)]
@@ -169,17 +197,24 @@ def load_field(path: Path | str, *, scale: int = 1) -> Field:
         raise UsrnetError(
             f"{path} holds {len(stack)} kernels: a square grid needs 4, 9, 16, …; a .json file says others"
         )
-    return field([list(stack[row * side : (row + 1) * side]) for row in range(side)], scale=scale, name=str(path))
+    rows = [list(stack[row * side : (row + 1) * side]) for row in range(side)]
+    return field(rows, scale=scale, name=str(path), align=align, from_files=True)
 
 
-def resolve_field(kernel: object, *, scale: int) -> Field | None:
+def _beside(grid: Path, text: str) -> str:
+    """What a grid says of one kernel; a file lies beside the grid unless it is elsewhere."""
+    file = split_index(text)
+    return str(grid.parent / text) if file and _kind_of_path(grid.parent / file[0]) else text
+
+
+def resolve_field(kernel: object, *, scale: int, align: bool | None = None) -> Field | None:
     """The field that a person means, or None where it is one kernel: a ``.json`` file or a folder is a field."""
     if isinstance(kernel, Field):
         return kernel
     if isinstance(kernel, str) and (
         Path(kernel).suffix.lower() == ".json" or _kind_of_path(Path(kernel)) == "folder"
     ):
-        return load_field(kernel, scale=scale)
+        return load_field(kernel, scale=scale, align=align)
     return None
 
 

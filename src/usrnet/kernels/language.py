@@ -9,7 +9,7 @@ import numpy as np
 from usrnet.errors import UsrnetError, UsrnetWarning
 from usrnet.kernels.families import airy, bicubic, delta, disk, gaussian, line, moffat, motion
 from usrnet.kernels.files import load, split_index
-from usrnet.kernels.look import findings, unplaced
+from usrnet.kernels.look import findings, is_placed
 from usrnet.kernels.shape import align as place
 from usrnet.kernels.shape import check
 
@@ -91,17 +91,26 @@ def parse(text: str, scale: int = 1, *, align: bool | None = None) -> np.ndarray
 
 def from_file(kernel: np.ndarray, name: str, scale: int, *, align: bool | None = None) -> np.ndarray:
     """A kernel that was measured, looked at and placed; see ``parse``."""
-    doubts = findings(kernel, scale=scale)
-    doubt = unplaced(kernel, scale)
-    if align and doubt is None and scale > 1 and not doubts:
-        doubts = ["the kernel is placed for the scale already, and is taken as it is"]
-    elif align:
-        kernel = place(kernel, scale)
-    elif align is False and doubt:
-        doubts.append(doubt)
+    kernel, doubts = looked_at(kernel, scale, align=align)
     for text in doubts:
         warnings.warn(f"{name}: {text}", UsrnetWarning, stacklevel=4)
     return kernel
+
+
+def looked_at(kernel: np.ndarray, scale: int, *, align: bool | None) -> tuple[np.ndarray, list[str]]:
+    """A kernel that was measured, placed if ``align``, and what is doubtful in it."""
+    doubts = findings(kernel, scale=scale)
+    placed = is_placed(kernel, scale)
+    if align and scale > 1 and placed and not doubts:
+        return kernel, ["the kernel is placed for the scale already, and is taken as it is"]
+    if align:
+        return place(kernel, scale), doubts
+    if align is False and not placed and not doubts:
+        doubts = [
+            f"the kernel is centred, so that the result lies {(scale - 1) / 2:g} pixels to the upper left of the "
+            "input: --align places it for the scale"
+        ]
+    return kernel, doubts
 
 
 def resolve(kernel: np.ndarray | str, *, scale: int, align: bool | None = None) -> np.ndarray:

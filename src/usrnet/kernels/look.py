@@ -80,16 +80,10 @@ def findings(kernel: np.ndarray, *, scale: int = 1) -> list[str]:
     return found
 
 
-def unplaced(kernel: np.ndarray, scale: int) -> str | None:
-    """What to know of a kernel that is centred although the scale is not 1; None for one that is placed."""
+def is_placed(kernel: np.ndarray, scale: int) -> bool:
+    """Whether a kernel lies nearer to where one for ``scale`` lies, (s−1)/2 up and left, than to the centre."""
     flat = kernel if kernel.ndim == 2 else kernel.sum(axis=-1)
-    down, right = centre_of_mass(flat)
-    if scale == 1 or max(abs(down), abs(right)) > 0.25:
-        return None
-    return (
-        f"the kernel is centred, so that the result lies {(scale - 1) / 2:g} pixels to the upper left of the input: "
-        "--align places it for the scale"
-    )
+    return scale == 1 or max(centre_of_mass(flat)) < -(scale - 1) / 4
 
 
 def centre_of_mass(kernel: np.ndarray) -> tuple[float, float]:

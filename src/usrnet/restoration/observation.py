@@ -98,7 +98,7 @@ def observe(
     check_light(light)
     if light == "auto" and (kernel is None or (isinstance(kernel, str) and kernel == "bicubic")):
         light = "stored"  # no lens blurred it: programs shrink what is stored, and the default is made for that
-    field = kernels.resolve_field(kernel, scale=s)
+    field = kernels.resolve_field(kernel, scale=s, align=align)
     if field is not None:
         if corner_boost != 1:
             raise UsrnetError(

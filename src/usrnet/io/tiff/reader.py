@@ -4,9 +4,11 @@ The rule from stored samples to pixels is the same for a strip of a picture larg
 """
 
 import logging
+import os
 import re
+import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -29,6 +31,7 @@ _RAW_SUFFIXES = {
     ".mos", ".erf", ".rwl", ".orf", ".rw2", ".srw", ".gpr",
 }  # fmt: skip
 _RAW_PHOTOMETRIC = {32803, 34892}  # colour filter array, linear raw
+_DEPTH, _WHOLE = 32997, (1, 3, 4, 16)  # a tag, and the types of whole numbers
 _FAX = (2, 3, 4)  # compressions
 LARGEST_TILE = 2048  # pixels a side, unless the picture itself is larger
 _BOUNDED = {1: 1.0, 5: 5000.0, 8: 1100.0, 32946: 1100.0, 32773: 130.0}  # the most that a compression can shrink
@@ -46,6 +49,11 @@ class TiffFile:
 
         self.name = name or str(source)
         self.note = note_of(self.name)
+        if isinstance(source, Path):
+            with source.open("rb") as file:
+                _check_depths(file, self.name)
+        else:
+            _check_depths(source, self.name)
         with _damage(self.name):
             self._file = tifffile.TiffFile(source)
         try:
@@ -123,6 +131,34 @@ class TiffFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _check_depths(file: BinaryIO, name: str) -> None:
+    """Refuse a page whose depth is a text: tifffile multiplies it with the number of strips, into gigabytes."""
+    start = file.tell()
+    head = file.read(8)
+    order = "<" if head[:2] == b"II" else ">"
+    large = head[2:4] in (b"+\0", b"\0+")
+    number, count = ("Q", "Q") if large else ("I", "H")
+    place, entry = (8, 20) if large else (4, 12)
+    seen: set[int] = set()
+
+    def read(kind: str) -> int:
+        data = file.read(struct.calcsize(order + kind))
+        return struct.unpack(order + kind, data)[0]
+
+    with suppress(struct.error, OSError, OverflowError):  # cut off: tifffile says so
+        file.seek(start + place)
+        while (offset := read(number)) and offset not in seen:
+            seen.add(offset)
+            file.seek(start + offset)
+            entries = read(count)
+            for _ in range(entries):
+                tag, kind = read("H"), read("H")
+                if tag == _DEPTH and kind not in _WHOLE:
+                    raise PictureError(f"{name}: the picture is damaged (its depth is no number)")
+                file.seek(entry - 4, os.SEEK_CUR)
+    file.seek(start)
 
 
 def _subpages(page: Any) -> list[Any]:
