@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 from scipy.ndimage import gaussian_filter
 
 import usrnet
@@ -498,3 +499,70 @@ def test_several_kernels_for_one_picture(tmp_path, restorer):
     Image.fromarray(RGB8).save(tmp_path / "a.png")
     with pytest.raises(UsrnetError, match="2 kernels were given for one picture"):
         restore_file(restorer, tmp_path / "a.png", tmp_path / "b.png", [NOTHING, NOTHING])
+
+
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize(("dtype", "missing", "range_"), [("float32", -9999, 100), ("uint16", 0, 7000)])
+def test_what_a_geotiff_declares_missing_stays_missing(tmp_path, monkeypatch, restorer, large, dtype, missing, range_):
+    bands = 1 if dtype == "float32" else 3
+    if large:
+        monkeypatch.setattr(files, "LARGE_BYTES", 0)
+        monkeypatch.setattr(files, "STRIP_ROWS", 4)
+    measured = (1000 + range_ * SCENE).astype(dtype)
+    gappy = measured.copy()
+    gappy[:9, :] = missing  # whole strips of nothing too
+    gappy[12:20, 20:] = missing
+    gappy, measured = (gappy, measured) if bands == 3 else (gappy[..., 0], measured[..., 0])
+    text = str(missing).encode()
+    tifffile.imwrite(
+        tmp_path / "a.tif", gappy, photometric="rgb" if bands == 3 else "minisblack", compression="zlib",
+        rowsperstrip=5, extratags=[(42113, "s", 0, text, True)],
+    )  # fmt: skip
+    known = observe(scale=2, kernel="gaussian:1.2", noise_level=1)
+    with pytest.warns(UsrnetWarning, match="values lie from 10"):  # and not from what is missing
+        restore_file(restorer, tmp_path / "a.tif", tmp_path / "out.tif", known)
+    result = tifffile.imread(tmp_path / "out.tif")
+    gaps = (gappy == missing).repeat(2, 0).repeat(2, 1)
+    assert (result[gaps] == missing).all()
+    assert 900 < result[~gaps].min() <= result[~gaps].max() < 1.1 * (1000 + range_)
+    with tifffile.TiffFile(tmp_path / "out.tif") as file:
+        assert file.pages.first.tags[42113].value == str(missing)
+
+
+@pytest.mark.parametrize("text", ["-9999", "nan", "1.5", "words"])
+def test_a_missing_value_that_the_type_does_not_hold(tmp_path, restorer, text):
+    tags = [(42113, "s", 0, text.encode(), True)]
+    tifffile.imwrite(tmp_path / "a.tif", RGB8, photometric="rgb", extratags=tags)
+    assert np.array_equal(there_and_back(restorer, tmp_path / "a.tif"), RGB8)
+
+
+@pytest.mark.parametrize("kind", ["imagej", "ome", "shaped", "words"])
+def test_strip_leaves_the_axes_of_a_stack_and_nothing_else(tmp_path, restorer, kind):
+    stack, name = np.stack([GREY16, GREY16 // 2])[:, None], f"a.{'ome.' * (kind == 'ome')}tif"
+    secret = "Joe, 12 Elm St"
+    if kind == "ome":
+        options = {"ome": True, "metadata": {"axes": "CZYX", "Description": secret, "PhysicalSizeX": 0.5}}
+        tifffile.imwrite(tmp_path / name, stack, **options)
+    elif kind == "imagej":
+        options = {"imagej": True, "metadata": {"axes": "ZCYX", "Info": secret}}
+        tifffile.imwrite(tmp_path / name, stack.swapaxes(0, 1), **options)
+    elif kind == "shaped":
+        tifffile.imwrite(tmp_path / name, stack, metadata={"axes": "CZYX", "who": secret})
+    else:
+        tifffile.imwrite(tmp_path / name, stack[:, 0], description=secret, metadata=None, software=False)
+    out = tmp_path / f"out{name[1:]}"
+    restore_file(restorer, tmp_path / name, out, NOTHING, handling=Handling(all_pages=True, strip=True))
+    assert secret.encode() not in out.read_bytes()
+    with tifffile.TiffFile(out) as file:
+        assert len(file.pages) == 2
+        if kind in ("imagej", "ome", "shaped"):
+            assert file.series[0].axes.replace("Z", "") == "CYX"
+            assert np.array_equal(file.series[0].asarray().squeeze(), stack.squeeze())
+
+
+def test_a_tiff_says_what_it_does_not_hold(tmp_path, restorer):
+    chunks = PngInfo()
+    chunks.add(b"gAMA", struct.pack(">I", 100_000))
+    Image.fromarray(RGB8).save(tmp_path / "a.png", pnginfo=chunks)
+    with pytest.warns(UsrnetWarning, match="TIFF does not hold: gamma"):
+        restore_file(restorer, tmp_path / "a.png", tmp_path / "a.tif", NOTHING)

@@ -17,7 +17,7 @@ from usrnet.io.decode import (
     read_rgb,
     read_whole,
 )
-from usrnet.io.encode import FORMATS, check_target, kind_of, result_of, result_suffix, write
+from usrnet.io.encode import FORMATS, check_target, kind_of, note_what_is_lost, result_of, result_suffix, write
 from usrnet.io.levels import Levels, White, full_scale, parse_white
 from usrnet.io.metadata import Metadata, PixelSize
 from usrnet.io.planes import Planes, bleed, enlarge_nearest, groups, has_alpha, join, split, together, upscale_alpha
@@ -45,6 +45,7 @@ __all__ = [
     "join",
     "kind_of",
     "levels_of",
+    "note_what_is_lost",
     "parse_white",
     "plain",
     "read",

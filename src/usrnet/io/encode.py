@@ -165,14 +165,19 @@ def _guarded(name: str, encode: Callable[[], bytes]) -> bytes:
 def _encode(picture: Picture, kind: str, name: str, levels: Levels | None = None) -> bytes:
     note = note_of(name)
     holds, metadata = _HOLDS[kind], picture.metadata
-    if lost := what_is_lost(metadata, kind):
-        note(f"{kind} does not hold: {', '.join(lost)}")
+    note_what_is_lost(metadata, kind, name)
     if holds.anything:
         return _encode_anything(picture, kind, name, note)
     pixels = _reduced(picture, kind, note, levels)
     if kind == "PNG" and pixels.dtype == np.uint16:
         return _with_chunks(_png16(pixels), metadata)
     return _encode_8bit(pixels, kind, metadata)
+
+
+def note_what_is_lost(metadata: Metadata, kind: str, name: str) -> None:
+    """Tell the user what a file of the kind ``kind`` cannot hold."""
+    if lost := what_is_lost(metadata, kind):
+        note_of(name)(f"{kind} does not hold: {', '.join(lost)}")
 
 
 def _encode_anything(picture: Picture, kind: str, name: str, note: Callable[[str], None]) -> bytes:

@@ -33,6 +33,13 @@ _DIRECTORIES = (0x8769, 0x8825)  # EXIF and GPS
 _MOST_DPI = 65535  # what a JPEG can say
 _MAKE, _EXPOSURE = 0x010F, 0x829A
 SEGMENT = 65500  # bytes of a block that a JPEG holds
+# Keywords of FITS that count in pixels
+_REFERENCE_PIXEL = re.compile(r"CRPIX[12][A-Z]?")
+_STEP = re.compile(r"(CDELT[12]|CD[1-9]_[12])[A-Z]?|[XY]PIXSZ|PIXSCALE|SECPIX[12]?|PIXSIZE[12]")
+_SIP, _SIP_LARGEST = re.compile(r"[AB]P?_([0-9])_([0-9])"), re.compile(r"[AB]P?_DMAX")
+_MATRIX = re.compile(r"PC([12])_[12]([A-Z]?)")
+SRGB_GAMMA = 0.45455  # as a PNG says it
+SRGB_CHROMATICITIES = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)  # white, red, green, blue
 GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737, 42112, 42113)
 
 
@@ -407,20 +414,30 @@ def _enlarged_geo(geo: dict[int, Any], scale: float) -> dict[int, Any]:
 
 
 def _enlarged_header(header: Any, scale: float) -> Any:
-    """A FITS header for a finer grid: reference pixel, steps and matrix of the world coordinates."""
+    """A FITS header for a finer grid: reference pixel, steps, matrix and distortion of the world coordinates.
+
+    A coordinate system may have several versions, each with a letter at the end of its keywords. SIP's polynomials
+    are of pixels from the reference pixel, in pixels: u + Σ A_pq uᵖvᵠ is ``scale`` times as much where u and v are
+    (Shupe et al., ADASS XIV, 2005). PC matrices have no unit, PV parameters are of degrees.
+    """
     if header is None or scale == 1:
         return header
     header = header.copy()
-    for axis in (1, 2):
-        if isinstance(place := header.get(f"CRPIX{axis}"), int | float):
-            header[f"CRPIX{axis}"] = (place - 0.5) * scale + 0.5
-        names = (f"CDELT{axis}", f"CD1_{axis}", f"CD2_{axis}", f"XPIXSZ{axis}")
-        for name in names:
-            if isinstance(step := header.get(name), int | float):
-                header[name] = step / scale
-    for name in ("XPIXSZ", "YPIXSZ", "PIXSCALE", "SECPIX", "PIXSIZE1", "PIXSIZE2"):
-        if isinstance(step := header.get(name), int | float):
-            header[name] = step / scale
+    rules = (_REFERENCE_PIXEL, _STEP, _SIP, _SIP_LARGEST, _MATRIX)
+    for name in [name for name in header if any(rule.fullmatch(name) for rule in rules)]:
+        value = header[name]  # of these cards only: one that is damaged costs nothing until it is looked at
+        if not isinstance(value, int | float):
+            continue
+        if _REFERENCE_PIXEL.fullmatch(name):
+            header[name] = (value - 0.5) * scale + 0.5
+        elif _STEP.fullmatch(name):
+            header[name] = value / scale
+        elif found := _SIP.fullmatch(name):
+            header[name] = value / scale ** (int(found[1]) + int(found[2]) - 1)
+        elif _SIP_LARGEST.fullmatch(name):
+            header[name] = value * scale
+        elif (found := _MATRIX.fullmatch(name)) and (step := f"CDELT{found[1]}{found[2]}") not in header:
+            header[step] = 1 / scale  # 1 is what it is when it is not written
     return header
 
 
@@ -484,8 +501,10 @@ def what_is_lost(metadata: Metadata, kind: str) -> list[str]:
     resolution = {"PNG", "JPEG", "TIFF", "BMP"}
     if metadata.dpi and kind not in resolution:
         lost.append("resolution")
-    if metadata.gamma and kind != "PNG":
-        lost.append("gamma")
+    colours = [metadata.gamma or SRGB_GAMMA, *(metadata.chromaticities or SRGB_CHROMATICITIES)]
+    usual = [SRGB_GAMMA, *SRGB_CHROMATICITIES]
+    if kind != "PNG" and not metadata.icc_profile and not np.allclose(colours, usual, atol=0.01):
+        lost.append("gamma" if metadata.chromaticities is None else "gamma and primaries")
     if metadata.pixel_size and kind not in {"TIFF", "FITS"} and not (kind == "PNG" and _metres(metadata.pixel_size)):
         lost.append("pixel size")
     if metadata.geo and kind != "TIFF":

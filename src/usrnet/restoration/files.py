@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 Watch = Callable[[Iterable[np.ndarray]], Iterable[np.ndarray]]
 """What the strips of a result pass through, from top to bottom, on their way to the file; anew at every attempt."""
 
+_NODATA = 42113  # GeoTIFF's tag
 LARGE_BYTES = 256 * 2**20  # pictures of this size on are read strip by strip, if they are TIFFs that can be
 
 
@@ -43,15 +44,69 @@ class Handling:
     strip: bool = False
 
 
+class _Gaps:
+    """Rows in which samples of the value ``missing`` were not measured, as a GeoTIFF's ``GDAL_NODATA`` says.
+
+    They are read as the nearest measured value of their band, as what cannot be seen is, and are put back into the
+    result: as numbers they would spread over their neighbours.
+    """
+
+    def __init__(self, rows: Rows, missing: float) -> None:
+        self.rows, self.missing = rows, missing
+        self.shape = rows.shape
+        parts = (rows[top : top + STRIP_ROWS] for top in range(0, rows.shape[0], STRIP_ROWS))
+        self._usual = next((part[part != missing][0] for part in parts if (part != missing).any()), missing)
+
+    @classmethod
+    def of(cls, rows: Rows, dtype: np.dtype, metadata: Metadata) -> "_Gaps | None":
+        """None where the file names no missing value, or one that its type does not hold."""
+        text = metadata.geo.get(_NODATA)
+        try:
+            value = float(str(text).strip("\0 ").replace(",", "."))
+        except ValueError:
+            return None
+        limits = np.iinfo(dtype) if dtype.kind in "iu" else None
+        if not np.isfinite(value) or (limits and not (value.is_integer() and limits.min <= value <= limits.max)):
+            return None
+        return cls(rows, float(np.array(value).astype(dtype)))
+
+    def __getitem__(self, rows: slice, /) -> np.ndarray:
+        part = self.rows[rows]
+        if not (part == self.missing).any():
+            return part
+        bands = part[..., None] if part.ndim == 2 else part
+        filled = np.stack([self._filled(band) for band in np.moveaxis(bands, -1, 0)], axis=-1)
+        return filled[..., 0] if part.ndim == 2 else filled
+
+    def _filled(self, band: np.ndarray) -> np.ndarray:
+        measured = band != self.missing
+        if not measured.any():
+            return np.full_like(band, self._usual)
+        return pictures.bleed(band, measured.astype(np.float32))
+
+    def put_back(self, strips: Iterable[np.ndarray], scale: int) -> Iterator[np.ndarray]:
+        """The strips of a result ``scale`` times as large, with what was missing missing again."""
+        top = 0
+        for strip in strips:
+            rows = slice(top // scale, -(-(top + len(strip)) // scale))
+            missing = pictures.enlarge_nearest(self.rows[rows] == self.missing, scale)
+            start = top - rows.start * scale
+            yield np.where(
+                missing[start : start + len(strip)].reshape(strip.shape), strip.dtype.type(self.missing), strip
+            )
+            top += len(strip)
+
+
 @dataclass(frozen=True)
 class _Source:
-    """A picture to restore, in memory or by rows from its file."""
+    """A picture to restore, in memory or by rows from its file; ``gaps``: what is missing in it."""
 
     rows: Rows
     dtype: np.dtype
     extra: int
     levels: Levels
     metadata: Metadata
+    gaps: _Gaps | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -106,9 +161,12 @@ def restore_file(
 
         def attempt(tile: int | str) -> np.ndarray | None:
             strips = _strips(restorer, origin, chosen, tile=tile, progress=progress, bright=bright)
+            if origin.gaps:
+                strips = origin.gaps.put_back(strips, scale)
             if watch:
                 strips = _watched(strips, watch, origin)
             if into_tiff:
+                pictures.note_what_is_lost(metadata, "TIFF", str(target))
                 tiff.write(target, strips, shape=shape, dtype=origin.dtype, extra=origin.extra, metadata=metadata)
                 return None
             return _gathered(strips, shape, origin.dtype)
@@ -207,14 +265,17 @@ class _Opened:
             rows = self._rows
             size = int(np.prod(rows.shape, dtype=np.int64)) * rows.dtype.itemsize
             if rows.by_rows and size >= LARGE_BYTES:
-                low, high = _range(rows, rows.extra)
+                metadata = rows.metadata()
+                gaps = _Gaps.of(rows, rows.dtype, metadata)
+                low, high = _range(gaps or rows, rows.extra)
                 levels, text = choose_with_note(low, high, rows.dtype, handling.white, declared=rows.declared)
                 if text:
                     note(text)
-                return _Source(rows, rows.dtype, rows.extra, levels, rows.metadata())
+                return _Source(gaps or rows, rows.dtype, rows.extra, levels, metadata, gaps)
             picture = Picture(rows[:], rows.metadata(), rows.extra, rows.declared)
+        picture, gaps = _without_gaps(picture)
         levels = pictures.levels_of(picture, handling.white, note)
-        return _Source(picture.pixels, picture.pixels.dtype, picture.extra, levels, picture.metadata)
+        return _Source(picture.pixels, picture.pixels.dtype, picture.extra, levels, picture.metadata, gaps)
 
     def __enter__(self) -> "_Opened":
         return self
@@ -222,6 +283,12 @@ class _Opened:
     def __exit__(self, *error: object) -> None:
         if self._file is not None:
             self._file.close()
+
+
+def _without_gaps(picture: Picture) -> tuple[Picture, _Gaps | None]:
+    """A picture with what is missing in it filled, and where that is."""
+    gaps = _Gaps.of(picture.pixels, picture.pixels.dtype, picture.metadata)
+    return (picture, None) if gaps is None else (replace(picture, pixels=gaps[:]), gaps)
 
 
 def _is_tiff(path: Path) -> bool:
@@ -367,9 +434,9 @@ def _restore_stack(
 
     def results() -> Iterator[tuple[Picture, Levels | None]]:
         for index in range(origin.count):
-            picture = origin.picture(index) if index else first
+            picture, gaps = _without_gaps(origin.picture(index) if index else first)
             own = levels or pictures.levels_of(picture, handling.white, lambda text: None)
-            part = _Source(picture.pixels, picture.pixels.dtype, picture.extra, own, picture.metadata)
+            part = _Source(picture.pixels, picture.pixels.dtype, picture.extra, own, picture.metadata, gaps)
             chosen = _for_bands(choose(index), part.shape, part.extra, origin.name)
             shape = (*(scale * length for length in part.shape[:2]), *part.shape[2:])
 
@@ -378,14 +445,15 @@ def _restore_stack(
                 shape: tuple[int, ...] = shape, index: int = index,
             ) -> np.ndarray:  # fmt: skip
                 strips = _strips(restorer, part, chosen, tile=tile, progress=report(index), bright=bright)
+                if part.gaps:
+                    strips = part.gaps.put_back(strips, scale)
                 return _gathered(strips, shape, part.dtype)
 
             pixels = restorer.within_memory(attempt, part.shape, chosen[0])
             metadata = picture.metadata.enlarged(scale, (shape[0], shape[1]))
             if handling.strip:
-                metadata = replace(
-                    metadata.stripped(), description=picture.metadata.description if index == 0 else None
-                )
+                structure = tiff.structure_of(picture.metadata.description) if index == 0 else None
+                metadata = replace(metadata.stripped(), description=structure)
             metadata = replace(metadata, provenance=provenance)
             yield replace(picture, pixels=pixels, metadata=metadata), own
 
@@ -418,7 +486,7 @@ def _levels_of_stack(origin: stack.Stack, handling: Handling) -> Levels | None:
     declared: Levels | None = None
     dtype = np.dtype(np.uint8)
     for index in range(origin.count):
-        picture = origin.picture(index)
+        picture, _ = _without_gaps(origin.picture(index))
         pixels, dtype, declared = picture.pixels, picture.pixels.dtype, picture.levels
         if pictures.has_alpha(pixels.shape, picture.extra):
             pixels = np.delete(pixels, pixels.shape[-1] - picture.extra - 1, axis=-1)

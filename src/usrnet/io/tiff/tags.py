@@ -178,17 +178,45 @@ def shape_of(text: str) -> dict[str, Any] | None:
     return shaped if whole else None
 
 
+_STRUCTURE = ("ImageJ", "images", "channels", "slices", "frames", "hyperstack", "mode", "loop", "unit", "spacing")
+
+
+def structure_of(text: str | None) -> str | None:
+    """What a description says of the planes and axes of a stack, without who made it where and when."""
+    if not text:
+        return None
+    if text.startswith("ImageJ="):
+        lines = [line for line in text.splitlines() if line.partition("=")[0] in _STRUCTURE]
+        return "\n".join(lines) + "\n"
+    if shaped := shape_of(text):
+        return json.dumps({key: shaped[key] for key in ("shape", "axes") if key in shaped})
+    if not (pixels := re.search(r"<(?:\w+:)?Pixels\b[^>]*>", text)):
+        return None
+    first = text[pixels.start() :].partition("Pixels>")[0]  # of the first of several images
+    names = "DimensionOrder|Type|Size[XYZCT]|PhysicalSize[XYZ](?:Unit)?"
+    said = " ".join(found[0] for found in re.finditer(rf'\b(?:{names})="[^"]*"', pixels[0]))
+    channels = ""
+    for index, channel in enumerate(re.findall(r"<(?:\w+:)?Channel\b[^>]*>", first)):
+        samples = re.search(r'\bSamplesPerPixel="\d+"', channel)
+        channels += f'<Channel ID="Channel:0:{index}" {samples[0] if samples else ""}/>'
+    return (
+        '<?xml version="1.0" encoding="UTF-8"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06">'
+        f'<Image ID="Image:0"><Pixels ID="Pixels:0" {said}>{channels}<TiffData/></Pixels></Image></OME>'
+    )
+
+
 def description_of_result(
-    text: str | None, scale: int, size: tuple[int, int], *, pages: int, all_pages: bool
+    text: str | None, scale: int, size: tuple[int, int], *, pages: int, all_pages: bool, samples: int | None = None
 ) -> str | None:
     """The description for a result ``scale`` times as large, ``size`` height × width.
+
+    ``samples``: how many a pixel of the result has, None for as many as in the file.
 
     OME-XML, ImageJ's lines and tifffile's own JSON tell of sizes and planes: they are corrected where all planes
     are written, and left out (ImageJ: what tells of planes) where one of several is.
     """
     if not text:
         return None
-    height, width = size
     if text.startswith("ImageJ="):
         if all_pages or pages == 1:
             return text
@@ -196,30 +224,56 @@ def description_of_result(
         lines = [line for line in text.splitlines() if line.partition("=")[0] not in about]
         return "\n".join(lines) + "\n"
     if shaped := shape_of(text):
-        shape = list(shaped["shape"])
-        if not (all_pages or pages == 1) or len(shape) < 2:
-            return None
-        colour = len(shape) > 2 and shape[-1] in (2, 3, 4) and str(shaped.get("axes", "S"))[-1:] == "S"
-        at = -3 if colour and shape[-2] * scale == width else -2
-        shape[at], shape[at + 1] = height, width
-        return json.dumps({**shaped, "shape": shape})
+        return _shaped_result(shaped, scale, size, pages, samples) if all_pages or pages == 1 else None
     if re.search(r"<(?:\w+:)?OME\b", text):
         if not (all_pages or pages == 1):
             return None
-        text = re.sub(r'\b(SizeX=")[^"]*"', rf'\g<1>{width}"', text)
-        text = re.sub(r'\b(SizeY=")[^"]*"', rf'\g<1>{height}"', text)
-        for axis in "XY":
-            text = re.sub(rf'\b(PhysicalSize{axis}=")([^"]+)"', _divided(scale), text)
+        for axis in "XY":  # of every image in the file; they may differ
+            text = re.sub(rf'\b(Size{axis}=")([^"]+)"', _times(scale), text)
+            text = re.sub(rf'\b(PhysicalSize{axis}=")([^"]+)"', _times(1 / scale), text)
         text = re.sub(r"<(?:\w+:)?UUID\b[^>]*>[^<]*</(?:\w+:)?UUID>", "", text)
         return re.sub(r'\sUUID="[^"]*"', "", text)
     return text
 
 
-def _divided(scale: int) -> Callable[[re.Match[str]], str]:
-    def divide(found: re.Match[str]) -> str:
+def _shaped_result(
+    shaped: dict[str, Any], scale: int, size: tuple[int, int], pages: int, samples: int | None
+) -> str | None:
+    """tifffile's description of pages as they are written: one for every plane, the samples of a pixel side by side.
+
+    None where it speaks of some of the pages only, or of others than there are.
+    """
+    shape, (height, width) = shaped["shape"], size
+    stored, rest = divmod(math.prod(shape), pages * (height // scale) * (width // scale))
+    upright = [height // scale, width // scale]
+    for sides in (upright, upright[::-1]):  # a turned picture is written upright
+        if stored == 1 and shape[-2:] == sides:
+            place, colour = len(shape) - 2, None
+        elif shape[-3:] == [*sides, stored]:
+            place, colour = len(shape) - 3, len(shape) - 1
+        elif shape[-3:] == [stored, *sides]:
+            place, colour = len(shape) - 2, len(shape) - 3
+        else:
+            continue
+        break
+    else:
+        return None
+    samples = samples or stored
+    planes = [axis for axis in range(len(shape)) if axis not in (place, place + 1, colour)]
+    result = {**shaped, "shape": [*(shape[axis] for axis in planes), height, width, *([samples] * (samples > 1))]}
+    axes = shaped.get("axes")
+    if isinstance(axes, str) and len(axes) == len(shape):
+        last = "S" if colour is None else axes[colour]
+        result["axes"] = "".join(axes[axis] for axis in (*planes, place, place + 1)) + last * (samples > 1)
+    result.pop("truncated", None)  # one directory for all planes
+    return None if rest else json.dumps(result)
+
+
+def _times(factor: float) -> Callable[[re.Match[str]], str]:
+    def multiply(found: re.Match[str]) -> str:
         try:
-            return f'{found[1]}{float(found[2]) / scale:.10g}"'
+            return f'{found[1]}{float(found[2]) * factor:.10g}"'
         except ValueError:
             return found[0]
 
-    return divide
+    return multiply
