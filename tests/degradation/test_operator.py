@@ -7,6 +7,7 @@ import usrnet
 from usrnet import kernels
 from usrnet.degradation import Degradation, degrade_batch
 from usrnet.errors import UsrnetError
+from usrnet.restoration.noise import parse_noise
 
 
 @pytest.mark.parametrize("scale", [1, 2, 3, 4])
@@ -68,3 +69,26 @@ def test_scale_may_be_an_integer_of_numpy(scale):
 def test_a_noise_level_that_is_no_number_is_named(noise_level):
     with pytest.raises(UsrnetError, match="noise level"):
         usrnet.degrade(np.zeros((4, 4), np.uint8), "delta", scale=2, noise_level=noise_level)
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "a"])
+def test_a_seed_that_is_none_is_named(seed):
+    with pytest.raises(UsrnetError, match=f"seed {seed!r} is not a whole number"):
+        usrnet.degrade(np.zeros((4, 4), np.uint8), "delta", scale=2, noise_level=1, seed=seed)
+
+
+def test_what_is_wrong_with_a_noise_to_restore_with_is_named():
+    hole = np.full((4, 5), 2.0)
+    hole[1, 2] = np.nan
+    for wrong, text in (
+        (None, "noise None is not a number"),
+        ([1, 2], r"noise \[1, 2\] is not a number"),
+        (1j, "noise 1j is not a number"),
+        (hole, "1 of its 20 are not: the first of them is nan"),
+        (np.full((2, 3), 300), "6 of its 6 are not: the first of them is 300"),
+        (np.zeros((2, 2, 3)), r"H×W numbers, not float64 \(2, 2, 3\)"),
+    ):
+        with pytest.raises(UsrnetError, match=text):
+            parse_noise(wrong)  # pyright: ignore[reportArgumentType]
+    with pytest.raises(UsrnetError, match="noise None"):
+        usrnet.restore(np.zeros((16, 16), np.uint8), model="tv", noise_level=None)  # pyright: ignore[reportArgumentType]

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 import usrnet
 from usrnet import io, kernels
 from usrnet.errors import UsrnetError, UsrnetWarning
-from usrnet.estimate import Estimate, estimate, estimate_file, masks
+from usrnet.estimate import Estimate, estimate, estimate_file, estimate_parts, masks
 from usrnet.restoration import DEFAULT_WIDTHS
 from usrnet.restoration.light import SRGB
 
@@ -112,6 +112,28 @@ def test_twelve_bits_in_sixteen(photo):
     assert dim.widths == pytest.approx(plain.widths, rel=0.1)
     assert dim.noise_level == pytest.approx(plain.noise_level / 16, rel=0.2)
     assert any("range" in note for note in dim.notes)
+
+
+@pytest.mark.parametrize("frame", [None, 0, 65535])
+def test_eight_bits_in_sixteen(photo, frame):
+    small = usrnet.degrade(photo, "gaussian:1.4", scale=2, noise_level=3)
+    deep = small.astype(np.uint16)
+    if frame is not None:
+        deep = np.pad(deep, ((20, 20), (20, 20), (0, 0)), constant_values=frame)
+    plain = estimate(small, scale=2)
+    dim = estimate_parts([deep], scale=2)
+    sensible(dim, scale=2)
+    assert dim.widths == pytest.approx(plain.widths, rel=0.05)
+    assert dim.noise_level == pytest.approx(plain.noise_level / 257, rel=0.05)
+    assert dim.confidence == pytest.approx(plain.confidence, abs=0.1)
+    assert any("range" in note for note in dim.notes)
+
+
+@pytest.mark.parametrize("value", [0, 3, 77, 65535])
+def test_one_colour_in_sixteen_bits(value):
+    found = estimate_parts([np.full((90, 90, 3), value, np.uint16)], scale=2)
+    assert found.confidence == 0
+    assert any("of one colour" in note for note in found.notes)
 
 
 def test_floats_and_grey_and_alpha_are_the_same_picture(photo):

@@ -5,7 +5,8 @@ from scipy import ndimage
 import usrnet
 from usrnet import kernels
 from usrnet.errors import UsrnetError
-from usrnet.estimate import shake
+from usrnet.estimate import estimate_parts, shake
+from usrnet.estimate.estimator import shaken
 from usrnet.restoration import Restorer
 
 
@@ -52,6 +53,22 @@ def test_an_estimate_says_what_became_of_the_search(photo):
     assert any("too small" in note for note in small.notes)
     with pytest.raises(UsrnetError, match="scale 1"):
         usrnet.estimate(blurred, scale=2, shake="try")
+
+
+def test_dark_data_are_as_good_as_bright_ones(photo, monkeypatch):
+    searched = []
+
+    def nothing(seen, *, noise_level, restore):
+        searched.append((seen, noise_level))
+        return shake.Shake(kernels.delta(), accepted=False, reason="", residual=0, swing=0, agreement=0)
+
+    monkeypatch.setattr(shake, "find", nothing)
+    blurred = usrnet.degrade(photo[:160, 100:260], "motion:7", scale=1, noise_level=4)
+    for pixels in (blurred, blurred.astype(np.uint16)):
+        shaken(estimate_parts([pixels], scale=1), pixels, Restorer("tv"))
+    (bright, level), (dark, dark_level) = searched
+    assert np.abs(dark - bright * dark.mean() / bright.mean()).mean() < 0.01
+    assert dark_level == pytest.approx(level * dark.mean() / bright.mean(), rel=0.1)
 
 
 def test_a_shift_does_not_matter_to_the_correlation():

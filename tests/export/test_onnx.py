@@ -102,9 +102,28 @@ def test_one_kernel_and_one_noise_level_serve_a_batch(files: dict[int, Path]) ->
     picture, kernel = rng.random((3, 3, 12, 17), np.float32), rng.random((1, 1, 5, 5), np.float32)
     network = OnnxNetwork(files[2])
     together = network(picture, kernel / kernel.sum(), 0.02)
+    np.testing.assert_allclose(network(picture, kernel / kernel.sum(), np.full(3, 0.02)), together, atol=1e-5)
     for index in range(3):
         alone = network(picture[index : index + 1], kernel / kernel.sum(), 0.02)
         np.testing.assert_allclose(together[index : index + 1], alone, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("picture", "kernel", "sigma", "text"),
+    [
+        ((3, 8, 8), (1, 1, 3, 3), (1, 1, 1, 1), "N×3×h×w"),
+        ((1, 1, 8, 8), (1, 1, 3, 3), (1, 1, 1, 1), "three channels"),
+        ((1, 3, 8, 8), (3, 3), (1, 1, 1, 1), "kernels must be"),
+        ((1, 3, 8, 8), (1, 2, 3, 3), (1, 1, 1, 1), "kernels must be"),
+        ((2, 3, 8, 8), (1, 1, 3, 3), (3,), "sigma must be"),
+        ((1, 3, 8, 8), (1, 1, 3, 3), (8, 8), "sigma must be"),
+        ((1, 3, 8, 8), (1, 1, 3, 3), (1, 1, 8, 8), r"not \(1, 1, 8, 8\): only the model in torch takes a map"),
+        ((1, 3, 4, 4), (1, 1, 9, 5), (1, 1, 1, 1), "the 9×5 kernel is larger than the 8×8 grid"),
+    ],
+)
+def test_wrong_shapes_are_named(networks: dict[int, OnnxNetwork], picture, kernel, sigma, text) -> None:
+    with pytest.raises(UsrnetError, match=text):
+        networks[2](np.zeros(picture), np.zeros(kernel), np.zeros(sigma))
 
 
 @pytest.mark.parametrize("opset", [18, 20, 23])

@@ -26,6 +26,16 @@ def test_an_even_map_is_a_number(model, scale):
             assert (model(y, kernel, scale, torch.full((batch, 1, 16, 24), 4 / 255)) - number).abs().max() < 1e-5
 
 
+def test_a_kernel_may_be_of_another_type():
+    y, kernel = torch.rand(1, 3, 8, 8), torch.full((1, 1, 3, 3), 1 / 9)
+    sigma = torch.full((1, 1, 8, 8), 0.01)
+    sigma[..., 4:] = 0.1
+    model = total_variation(4)
+    difference = model(y, kernel.double(), 2, sigma) - model(y, kernel, 2, sigma)
+    assert difference.dtype == y.dtype
+    assert difference.abs().max() < 1e-5
+
+
 def test_far_from_the_other_level_only_ones_own_counts():
     model = total_variation(6)
     y = torch.rand(1, 3, 24, 160)

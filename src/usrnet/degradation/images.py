@@ -8,6 +8,7 @@ from torch import Tensor
 
 from usrnet import kernels
 from usrnet.degradation.operator import check_noise_level, check_scale, degrade_batch
+from usrnet.errors import UsrnetError
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -36,7 +37,7 @@ def degrade(
     noise_level : float
         Standard deviation of the white Gaussian noise on the 0–255 scale; alpha gets none.
     seed : int
-        The noise depends on it alone.
+        From 0; the noise depends on it alone.
 
     Returns
     -------
@@ -59,6 +60,10 @@ def degrade(
     from usrnet import io as pictures
 
     scale, noise_level = check_scale(scale), check_noise_level(noise_level)
+    try:
+        generator = np.random.default_rng(seed)
+    except (TypeError, ValueError) as error:
+        raise UsrnetError(f"seed {seed!r} is not a whole number from 0") from error
     taps = torch.from_numpy(kernels.resolve(kernel, scale=scale))[:, None]
     source = pictures.from_any(image)
     planes = pictures.split(source.pixels, source.levels)
@@ -70,8 +75,7 @@ def degrade(
         return degrade_batch(x, taps, scale)[:, 0].permute(1, 2, 0).numpy()
 
     colour = through(planes.colour, taps)
-    noise = np.random.default_rng(seed).normal(size=colour.shape)
-    colour = colour + noise_level / 255 * noise
+    colour = colour + noise_level / 255 * generator.normal(size=colour.shape)
     alpha = None
     if planes.alpha is not None:
         alpha = through(planes.alpha[..., None], taps.mean(dim=0, keepdim=True))[..., 0]

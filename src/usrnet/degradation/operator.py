@@ -45,9 +45,8 @@ def otf(kernel: Tensor, height: int, width: int) -> Tensor:
     >>> bool(torch.allclose(otf(torch.ones(1, 1), 4, 6), torch.ones(4, 4) + 0j))
     True
     """
+    check_room(kernel, height, width)
     kh, kw = kernel.shape[-2:]
-    if kh > height or kw > width:
-        raise UsrnetError(f"the {kh}×{kw} kernel is larger than the {height}×{width} grid it should blur")
     padded = torch.nn.functional.pad(kernel, (0, width - kw, 0, height - kh))
     return torch.fft.rfft2(padded.roll((-(kh // 2), -(kw // 2)), dims=(-2, -1)))
 
@@ -272,6 +271,13 @@ def check_scale(scale: int) -> int:
     if whole not in SCALES:
         raise UsrnetError(f"scale {scale} is not supported: choose 1, 2, 3 or 4")
     return whole
+
+
+def check_room(kernel: Tensor | np.ndarray, height: int, width: int) -> None:
+    """``UsrnetError`` if a kernel …×kh×kw does not fit on a grid height×width."""
+    kh, kw = kernel.shape[-2:]
+    if kh > height or kw > width:
+        raise UsrnetError(f"the {kh}×{kw} kernel is larger than the {height}×{width} grid it should blur")
 
 
 def check_noise_level(noise_level: float) -> float:

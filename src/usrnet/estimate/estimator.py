@@ -212,18 +212,11 @@ def estimate_parts(
 
     ``curve``: how light is stored, where the blur wanted is that of light. The noise is that of the stored values.
     """
-    views = [view for part in parts if (view := View.of(part)) is not None]
+    views, gain = _views(parts)
     if not views:
         return defaults(scale, ["nothing to be seen: the picture is of one colour, or smaller than 8×8 pixels"])
-    notes: list[str] = []
-    gain = 1.0
-    brightest = max(float(np.percentile(view.grey, 99.9)) for view in views)
-    if parts[0].dtype != np.uint8 and 0 < brightest < 100:
-        # A sensor with 12 bits in a file of 16: spectra know no zero, but they know what is small.
-        gain = 255 / brightest
-        views = [replace(view, colour=view.colour * gain, grey=view.grey * gain) for view in views]
-        notes.append(f"only the darkest {100 * brightest / 255:.0f} % of the range are used")
-    noise, traces = _noise(views, jpeg, 0.0 if parts[0].dtype != np.uint8 else ROUNDING)
+    notes = [] if gain == 1 else [f"only the darkest {100 / gain:.2g} % of the range are used"]
+    noise, traces = _noise(views, jpeg, _rounding(parts[0].dtype, gain))
     notes += traces
     if not noise.certain:
         notes.append("hardly a place without clipped pixels: the noise is a guess")
@@ -258,7 +251,10 @@ def estimate_parts(
 
 @dataclass(frozen=True)
 class View:
-    """A part without its frame: ``colour`` H×W×{1,3} and ``grey`` H×W on the 0–255 scale, and what may be used."""
+    """A part without its frame: ``colour`` H×W×{1,3} and ``grey`` H×W on the 0–255 scale, and what may be used.
+
+    With a gain, 255 is what became white by it.
+    """
 
     colour: np.ndarray
     grey: np.ndarray
@@ -266,10 +262,10 @@ class View:
     corner: tuple[int, int]
 
     @classmethod
-    def of(cls, part: np.ndarray) -> "View | None":
+    def of(cls, part: np.ndarray, gain: float = 1.0) -> "View | None":
         """None where nothing is left of it."""
         planes = pictures.split(part)
-        colour = planes.colour.clip(0, 1) * np.float32(255)
+        colour = planes.colour.clip(0, 1) * np.float32(255 * gain)
         if colour.shape[-1] == 3 and (colour[..., :1] == colour).all():
             colour = colour[..., :1]
         grey = colour[..., 0] if colour.shape[-1] == 1 else colour @ LUMA.astype(np.float32)
@@ -284,6 +280,34 @@ class View:
         if visible is not None:
             usable &= visible[rows, columns]
         return cls(colour, np.ascontiguousarray(grey), usable, (rows.start, columns.start))
+
+
+def _views(parts: Sequence[np.ndarray]) -> tuple[list[View], float]:
+    """What can be seen of parts of one picture, and the gain by which dark ones were made bright.
+
+    A sensor with 12 bits in a file of 16: spectra know no zero, but they know what is small, and so do the masks.
+    """
+
+    def seen(gain: float) -> list[View]:
+        return [view for part in parts if (view := View.of(part, gain)) is not None]
+
+    if parts[0].dtype == np.uint8:
+        return seen(1.0), 1.0
+    gain = _gain([pictures.split(part).colour * np.float32(255) for part in parts])
+    views = seen(gain)
+    more = _gain([view.colour for view in views])  # a frame may be brighter than the picture
+    return (views, gain) if more == 1 else (seen(gain * more), gain * more)
+
+
+def _gain(colours: Sequence[np.ndarray]) -> float:
+    """What makes the brightest pixels white, or 1 where they are bright enough; arrays H×W×C."""
+    brightest = max((float(np.percentile(colour.max(axis=-1), 99.9)) for colour in colours), default=0.0)
+    return 255 / brightest if 1e-15 < brightest < 100 else 1.0  # float32 has no room for more than two such gains
+
+
+def _rounding(dtype: np.dtype[Any], gain: float) -> float:
+    """The variance that whole numbers add to what a view holds."""
+    return ROUNDING * (255 * gain / np.iinfo(dtype).max) ** 2 if dtype.kind == "u" else 0.0
 
 
 def _noise(views: Sequence[View], jpeg: Jpeg | None, rounding: float) -> tuple[Noise, list[str]]:
@@ -393,12 +417,13 @@ def shaken(
 
     if gaussian.scale != 1:
         raise UsrnetError(f"camera shake is looked for at scale 1 only, not at {gaussian.scale}")
-    view = View.of(pixels)
+    views, gain = _views([pixels])
+    view = views[0] if views else None
     if view is None or min(view.grey.shape) < shake.SMALLEST:
         note = f"too small to look for shake: it takes {shake.SMALLEST}×{shake.SMALLEST} pixels"
         return replace(gaussian, notes=[*gaussian.notes, note])
     restore = shake.restoring(restorer or Restorer("default", tile="off"))
-    seen, level = view.colour / 255.0, gaussian.noise_level
+    seen, level = (view.colour / 255.0).clip(0, 1), gaussian.noise_level * gain
     if curve is not None:
         level *= float(np.sqrt(np.square(curve.slope(seen)).mean()))
         seen = curve.decode(seen)

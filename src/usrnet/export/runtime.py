@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from usrnet.degradation import check_room
 from usrnet.errors import UsrnetError, require
+from usrnet.model.usrnet import check_shapes
 
 
 class OnnxNetwork:
@@ -73,13 +75,18 @@ class OnnxNetwork:
             In [0,1].
         kernel : ndarray, N×1×kh×kw or N×3×kh×kw
             Kernels that sum to one; N = 1 serves the batch.
-        sigma : ndarray, N×1×1×1, or float
+        sigma : ndarray, N×1×1×1 or N, or float
             Standard deviation of the noise in [0,1].
 
         Returns
         -------
         ndarray, N×3×sh×sw
             Float32, not clipped.
+
+        Raises
+        ------
+        UsrnetError
+            The kernel is larger than the enlarged image, or shapes do not fit.
 
         Examples
         --------
@@ -91,9 +98,12 @@ class OnnxNetwork:
         >>> network(np.zeros((1, 3, 16, 24)), np.ones((1, 1, 1, 1)), 0.01).shape
         (1, 3, 32, 48)
         """
-        inputs = {
-            "picture": np.asarray(picture, np.float32),
-            "kernel": np.asarray(kernel, np.float32),
-            "sigma": np.asarray(sigma, np.float32).reshape(-1, 1, 1, 1),
-        }
-        return self.session.run(None, inputs)[0]
+        y, k, levels = (np.asarray(array, np.float32) for array in (picture, kernel, sigma))
+        levels = levels.reshape(-1, 1, 1, 1) if levels.ndim < 2 else levels
+        check_shapes(y, k, self.scale, levels)
+        if y.shape[1] != 3:
+            raise UsrnetError(f"the pictures must have three channels, N×3×h×w, not {y.shape}: repeat a grey one")
+        if levels.shape[-2:] != (1, 1):
+            raise UsrnetError(f"sigma must be N×1×1×1, not {levels.shape}: only the model in torch takes a map of it")
+        check_room(k, self.scale * y.shape[2], self.scale * y.shape[3])
+        return self.session.run(None, {"picture": y, "kernel": k, "sigma": levels})[0]

@@ -99,7 +99,7 @@ def spread(sigma: Tensor, kernel: Tensor, scale: int) -> Tensor:
     """The noise that reaches a pixel of the result, N×1×sh×sw: the mean variance where the kernel looks."""
     sigma = sigma.clamp_min(LEAST)
     size = scale * sigma.shape[-2], scale * sigma.shape[-1]
-    blur = Degradation(kernel.abs().mean(dim=1, keepdim=True), scale, *size)
+    blur = Degradation(kernel.to(sigma.dtype).abs().mean(dim=1, keepdim=True), scale, *size)
     variance = blur.adjoint(sigma.square()) / blur.adjoint(torch.ones_like(sigma)).clamp_min(1e-3 / scale**2)
     return variance.clamp(sigma.min().square(), sigma.max().square()).sqrt()
 

@@ -120,7 +120,7 @@ class Unfolding(nn.Module):
         (6, torch.Size([1, 3, 16, 16]))
         """
         kernel, sigma = _batched(y, kernel, sigma)
-        _check_shapes(y, kernel, scale, sigma)
+        check_shapes(y, kernel, scale, sigma)
         # α spans six decades and the data step divides by it: never in reduced precision.
         with torch.autocast(y.device.type, enabled=False):
             step: DataStep | UnevenDataStep
@@ -235,16 +235,17 @@ def _batched(y: Tensor, kernel: Tensor, sigma: Tensor | Sequence[float] | float)
     return kernel, sigma.reshape(-1, 1, 1, 1) if sigma.dim() < 2 else sigma
 
 
-def _check_shapes(y: Tensor, kernel: Tensor, scale: int, sigma: Tensor) -> None:
-    if y.dim() != 4 or min(y.shape) < 1:
+def check_shapes(y: Tensor | np.ndarray, kernel: Tensor | np.ndarray, scale: int, sigma: Tensor | np.ndarray) -> None:
+    """``UsrnetError`` where shapes do not fit each other; whether the kernel is too large, ``otf`` says."""
+    if y.ndim != 4 or min(y.shape) < 1:
         raise UsrnetError(f"the pictures must be a tensor N×3×h×w, not {tuple(y.shape)}")
-    if kernel.dim() != 4 or kernel.shape[0] not in (1, y.shape[0]) or kernel.shape[1] not in (1, y.shape[1]):
+    if kernel.ndim != 4 or kernel.shape[0] not in (1, y.shape[0]) or kernel.shape[1] not in (1, y.shape[1]):
         raise UsrnetError(
             f"the kernels must be a tensor N×1×kh×kw or N×{y.shape[1]}×kh×kw with N = {y.shape[0]}, "
             f"not {tuple(kernel.shape)}"
         )
     places = ((1, 1, 1), (1, *y.shape[-2:]))
-    if sigma.dim() != 4 or sigma.shape[0] not in (1, y.shape[0]) or sigma.shape[1:] not in places:
+    if sigma.ndim != 4 or sigma.shape[0] not in (1, y.shape[0]) or sigma.shape[1:] not in places:
         raise UsrnetError(f"sigma must be a tensor N×1×1×1 or N×1×h×w, not {tuple(sigma.shape)}")
     if not isinstance(scale, int | np.integer) or scale < 1:
         raise UsrnetError(f"the scale must be a whole number from 1, not {scale!r}")

@@ -1,8 +1,8 @@
 """Noise that is not the same everywhere: σ(p), from a map or from what light and electronics make of it.
 
 N photons come with a deviation of √N: the variance of a pixel of the value v is ``gain · v + read²`` (A. Foi et al.,
-"Practical Poissonian-Gaussian noise modeling", IEEE TIP 17(10), 2008). Where light was stored on a curve, the noise
-in light is that in the file times the curve's slope.
+"Practical Poissonian-Gaussian noise modeling", IEEE TIP 17(10), 2008). All of it is said of the stored values. Where
+light was stored on a curve, the noise in light is that in the file times the curve's slope.
 """
 
 import math
@@ -20,9 +20,11 @@ SMOOTHING = 1.5  # pixels: the noise follows the picture, not its own noise
 
 @dataclass(frozen=True)
 class Poisson:
-    """Variance ``gain · value + read²``, all on the 0–255 scale.
+    """Variance ``gain · value + read²`` of the stored values, all on the 0–255 scale.
 
-    A camera whose white is P electrons has the gain 255 / P; ``read`` is the deviation of what is dark.
+    A camera whose white is P electrons has the gain 255 / P where its files hold light (raw, FITS, most TIFFs of
+    microscopes); ``read`` is the deviation of what is dark. Values on a curve as sRGB's have no such gain: what
+    photons add to them, ``gain · light / slope²``, does not grow with the value, and only a map H×W can say it.
     """
 
     gain: float
@@ -45,20 +47,25 @@ def parse_noise(noise: float | str | np.ndarray | Poisson) -> NoiseLevel:
     if isinstance(noise, Poisson):
         return noise
     if isinstance(noise, np.ndarray) and noise.ndim:
-        if noise.ndim != 2 or noise.dtype.kind not in "iuf" or not ((noise >= 0) & (noise <= 255)).all():
-            raise UsrnetError(f"a map of noise levels is H×W numbers from 0 to 255, not {noise.dtype} {noise.shape}")
+        if noise.ndim != 2 or noise.dtype.kind not in "iuf":
+            raise UsrnetError(f"a map of noise levels is H×W numbers, not {noise.dtype} {noise.shape}")
+        wrong = noise[~((noise >= 0) & (noise <= 255))]  # NaN too
+        if len(wrong):
+            raise UsrnetError(
+                f"a map of noise levels holds numbers from 0 to 255, which {len(wrong)} of its {noise.size} are not: "
+                f"the first of them is {wrong[0]:g}"
+            )
         return noise.astype(np.float32)
-    if isinstance(noise, str):
-        found = re.fullmatch(r"poisson:([^,]+)(?:,([^,]+))?", noise)
-        try:
-            if found:
-                return Poisson(float(found[1]), float(found[2] or 0))
-            noise = float(noise)
-        except UsrnetError:
-            raise
-        except ValueError as error:
-            raise UsrnetError(f"noise {noise!r} is not a number or poisson:GAIN,READ") from error
-    return check_noise_level(float(noise))
+    found = re.fullmatch(r"poisson:([^,]+)(?:,([^,]+))?", noise) if isinstance(noise, str) else None
+    try:
+        if found:
+            return Poisson(float(found[1]), float(found[2] or 0))
+        level = float(noise)
+    except UsrnetError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise UsrnetError(f"noise {noise!r} is not a number or poisson:GAIN,READ") from error
+    return check_noise_level(level)
 
 
 def deviation(noise: NoiseLevel, stored: np.ndarray, curve: Curve | None) -> float | np.ndarray:
