@@ -402,3 +402,47 @@ def test_alpha_is_enlarged_within_its_range():
     steps = pictures.upscale_alpha(np.eye(8, dtype=np.float32), 4)
     assert steps.shape == (32, 32)
     assert 0 <= steps.min() < steps.max() <= 1
+
+
+# IPTC
+
+
+def with_iptc(data: bytes, *fields: tuple[int, int, bytes]) -> bytes:
+    """A JPEG with the segment that Photoshop puts captions into."""
+    block = b"".join(
+        b"\x1c" + bytes([record, name]) + struct.pack(">H", len(text)) + text for record, name, text in fields
+    )
+    part = b"Photoshop 3.0\x008BIM\x04\x04\0\0" + struct.pack(">I", len(block)) + block + bytes(len(block) % 2)
+    return data[:2] + b"\xff\xed" + struct.pack(">H", len(part) + 2) + part + data[2:]
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif"])
+@pytest.mark.parametrize("charset", ["utf-8", "latin-1"])
+@pytest.mark.parametrize("xmp", [False, True])
+def test_captions_of_agencies_are_kept(tmp_path, suffix, charset, xmp):
+    from xml.etree.ElementTree import fromstring
+
+    own = (
+        b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+        b'<rdf:Description xmlns:photoshop="http://ns.adobe.com/photoshop/1.0/" photoshop:Credit="XMP goes before"/>'
+        b"</rdf:RDF></x:xmpmeta>"
+    )
+    buffer = io.BytesIO()
+    Image.new("RGB", (20, 16)).save(buffer, "JPEG", **({"xmp": own} if xmp else {}))
+    caption = "Café <Lyon> & more"
+    fields = [(2, 120, caption.encode(charset)), (2, 110, b"Agency"), (2, 25, b"one"), (2, 25, b"two")]
+    (tmp_path / "a.jpg").write_bytes(with_iptc(buffer.getvalue(), *fields))
+    write(tmp_path / f"b{suffix}", pictures.read_whole(tmp_path / "a.jpg"))
+    packet = pictures.read_whole(tmp_path / f"b{suffix}").metadata.xmp
+    assert packet is not None
+    texts = [text.strip() for text in fromstring(packet.decode()).itertext() if text.strip()]
+    assert texts == [caption, "one", "two", *([] if xmp else ["Agency"])]
+    assert (b"XMP goes before" in packet) == xmp
+
+
+def test_a_jpeg_without_captions_gets_no_packet(tmp_path):
+    buffer = io.BytesIO()
+    Image.new("RGB", (20, 16)).save(buffer, "JPEG")
+    for fields in ([], [(1, 90, b"\x1b%G"), (2, 0, b"\0\4")]):
+        data = with_iptc(buffer.getvalue(), *fields)
+        assert pictures.read_whole(io.BytesIO(data)).metadata.xmp is None

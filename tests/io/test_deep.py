@@ -1,11 +1,14 @@
 """More than 8 bits, and the kinds of files that phones and other programs write."""
 
 import io as streams
+import struct
+import zlib
+from typing import Any
 
 import imagecodecs
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageCms
 
 from usrnet import io
 from usrnet.errors import PictureError, UsrnetWarning
@@ -108,6 +111,87 @@ def test_qoi_jfif_and_mpo(tmp_path, photo):
         assert io.read_whole(tmp_path / "a.mpo").pixels.shape == (40, 60, 3)
 
 
+RED = Image.new("RGB", (48, 32), (180, 100, 90))
+# The same numbers of Display P3 and BT.2020 as sRGB, by matrices of the primaries and sRGB's curve in float64
+IN_SRGB = {12: (193, 95, 86), 9: (214, 83, 86)}
+
+
+def declare(data: bytes, primaries: int, transfer: int) -> bytes:
+    """An AVIF or HEIF whose box says so."""
+    place = data.index(b"colrnclx") + 8
+    return data[:place] + struct.pack(">HH", primaries, transfer) + data[place + 4 :]
+
+
+def with_cicp(data: bytes, primaries: int, transfer: int) -> bytes:
+    """A PNG with the chunk that says so."""
+    part = b"cICP" + bytes([primaries, transfer, 0, 1])
+    return data[:33] + struct.pack(">I", 4) + part + struct.pack(">I", zlib.crc32(part)) + data[33:]
+
+
+def encoded(kind: str, primaries: int, transfer: int) -> bytes:
+    buffer = streams.BytesIO()
+    if kind == "heic":
+        pillow_heif = pytest.importorskip("pillow_heif")
+        pillow_heif.from_pillow(RED).save(buffer, quality=95)
+    else:
+        RED.save(buffer, kind)
+    return (with_cicp if kind == "png" else declare)(buffer.getvalue(), primaries, transfer)
+
+
+@pytest.mark.parametrize("kind", ["avif", "heic", "png"])
+@pytest.mark.parametrize("primaries", [12, 9])
+@pytest.mark.parametrize("suffix", [".png", ".jpg"])
+def test_colours_that_are_declared_by_numbers_are_kept(tmp_path, kind, primaries, suffix):
+    (tmp_path / f"a.{kind}").write_bytes(encoded(kind, primaries, 13))
+    picture = io.read_whole(tmp_path / f"a.{kind}")
+    io.write(tmp_path / f"b{suffix}", picture)
+    with Image.open(tmp_path / f"b{suffix}") as image:
+        profile = ImageCms.ImageCmsProfile(streams.BytesIO(image.info["icc_profile"]))
+        shown: Any = ImageCms.profileToProfile(
+            image, profile, ImageCms.createProfile("sRGB"), renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC
+        )
+        assert np.abs(np.subtract(shown.getpixel((9, 9)), IN_SRGB[primaries])).max() <= 4  # JPEG and AVIF lose some
+    assert io.read_whole(streams.BytesIO(encoded(kind, primaries, 13))).icc_profile == picture.icc_profile
+
+
+@pytest.mark.parametrize("kind", ["avif", "heic", "png"])
+@pytest.mark.parametrize(("primaries", "transfer"), [(1, 13), (1, 1), (2, 2)])
+def test_colours_that_are_those_of_srgb_need_no_profile(kind, primaries, transfer):
+    assert io.read_whole(streams.BytesIO(encoded(kind, primaries, transfer))).icc_profile is None
+
+
+@pytest.mark.parametrize("kind", ["avif", "heic", "png"])
+@pytest.mark.parametrize(("transfer", "curve"), [(16, "PQ"), (18, "HLG")])
+def test_a_curve_of_hdr_is_named(kind, transfer, curve):
+    with pytest.warns(UsrnetWarning) as notes:
+        assert io.read_whole(streams.BytesIO(encoded(kind, 9, transfer))).icc_profile is None
+    texts = " ".join(str(one.message) for one in notes)
+    assert f"its HDR brightness curve ({curve}) cannot be kept" in texts
+    assert "its colours (BT.2020) cannot be kept" in texts
+
+
+def test_colours_of_which_no_profile_can_be_made_are_named():
+    with pytest.warns(UsrnetWarning, match=r"its colours \(primaries 10\) cannot be kept"):
+        io.read_whole(streams.BytesIO(encoded("avif", 10, 13)))
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_the_profile_of_a_jpeg_2000(bits):
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    for shape in [(32, 48, 3), (32, 48)]:
+        data = imagecodecs.jpeg2k_encode(ramp(2**bits - 1, shape), level=0, codecformat="jp2")
+        place, box = data.index(b"colr") - 4, b"colr\2\0\0" + profile
+        start = data.index(b"jp2h") - 4
+        (length,) = struct.unpack(">I", data[start : start + 4])
+        head = struct.pack(">I", length - 15 + len(box) + 4) + data[start + 4 : place]
+        data = data[:start] + head + struct.pack(">I", len(box) + 4) + box + data[place + 15 :]
+        if len(shape) == 3:
+            assert io.read_whole(streams.BytesIO(data)).icc_profile == profile
+        else:
+            with pytest.warns(UsrnetWarning, match="profile does not fit"):
+                assert io.read_whole(streams.BytesIO(data)).icc_profile is None
+
+
 @pytest.mark.parametrize("bits", [8, 10])
 def test_heif(tmp_path, photo, bits):
     pillow_heif = pytest.importorskip("pillow_heif")
@@ -129,6 +213,14 @@ def test_heif(tmp_path, photo, bits):
     buffer = streams.BytesIO((tmp_path / "a.heic").read_bytes()[:500])
     with pytest.raises(PictureError, match="damaged"):
         io.read_whole(buffer)
+
+
+def test_white_of_a_deep_heif_is_white():
+    pillow_heif = pytest.importorskip("pillow_heif")
+    white, buffer = np.full((64, 96, 3), 65535, np.uint16), streams.BytesIO()
+    pillow_heif.from_bytes("RGB;16", (96, 64), white.tobytes()).save(buffer, quality=95)
+    buffer.seek(0)
+    assert np.array_equal(io.read_whole(buffer).pixels, white)
 
 
 def test_heif_without_its_package_is_named(tmp_path, monkeypatch):

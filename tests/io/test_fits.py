@@ -44,11 +44,80 @@ def test_the_header_is_kept_and_the_grid_made_finer(tmp_path):
         io.write(tmp_path / "b.png", picture)
 
 
+@pytest.mark.parametrize("scale", [2, 3])
+@pytest.mark.parametrize("letter", ["", "A"])
+@pytest.mark.parametrize("matrix", ["CD", "PC", "PC without CDELT"])
+def test_the_sky_stays_where_it_is(tmp_path, scale, letter, matrix):
+    """The corners of the picture, in every version of its coordinates and with SIP's distortion."""
+    wcs = pytest.importorskip("astropy.wcs")
+    unit = fits.PrimaryHDU(COUNTS)
+    header = unit.header
+    for key in {"", letter}:
+        for axis, kind, place, sky in ((1, "RA---TAN", 12.3, 83.6), (2, "DEC--TAN", 8.1, -5.4)):
+            header[f"CTYPE{axis}{key}"] = kind if key else f"{kind}-SIP"
+            header[f"CRPIX{axis}{key}"], header[f"CRVAL{axis}{key}"] = place, sky
+            if matrix == "PC":
+                header[f"CDELT{axis}{key}"] = 0.002
+        step = 1 if matrix == "PC" else 0.002
+        for i, j, value in ((1, 1, -0.9), (1, 2, 0.2), (2, 1, 0.3), (2, 2, 1.1)):
+            header[f"{matrix[:2]}{i}_{j}{key}"] = step * value
+    for letters, sign in (("", 1), ("P", -1)):
+        header[f"A{letters}_ORDER"] = header[f"B{letters}_ORDER"] = 3
+        header[f"A{letters}_2_0"], header[f"A{letters}_1_1"] = sign * 4e-3, sign * 1e-3
+        header[f"B{letters}_0_2"], header[f"B{letters}_1_2"] = sign * 3e-3, sign * 2e-4
+    header["A_DMAX"] = 1.5
+    unit.writeto(tmp_path / "a.fits")
+    picture = io.read_whole(tmp_path / "a.fits")
+    large = io.result_of(picture, picture.pixels.repeat(scale, 0).repeat(scale, 1), scale)
+    io.write(tmp_path / "b.fits", large)
+    made = fits.getheader(tmp_path / "b.fits")
+    before, after = (wcs.WCS(one, key=letter or " ") for one in (header, made))
+    corners = np.array([[0.5, 0.5], [30.5, 0.5], [0.5, 20.5], [30.5, 20.5]])
+    finer = (corners - 0.5) * scale + 0.5
+    assert np.abs(after.all_pix2world(finer, 1) - before.all_pix2world(corners, 1)).max() < 1e-9
+    if not letter:
+        there = before.sip_foc2pix(corners - [12.3, 8.1], 1) - corners  # it takes places from the reference pixel
+        assert np.abs(after.sip_foc2pix((corners - [12.3, 8.1]) * scale, 1) - finer - scale * there).max() < 1e-9
+        assert np.abs(there).max() > 0.1
+        assert made["A_DMAX"] == 1.5 * scale
+    if matrix != "CD":
+        assert made[f"PC2_1{letter}"] == header[f"PC2_1{letter}"]
+
+
+def test_what_the_file_says_beside_an_extension_is_kept(tmp_path):
+    primary, science = fits.PrimaryHDU(), fits.ImageHDU(COUNTS, name="SCI")
+    primary.header["TELESCOP"], primary.header["EXPTIME"], primary.header["NEXTEND"] = "HST", 350.0, 3
+    primary.header["CRPIX1"], primary.header["CDELT1"] = 1.0, 5.0  # the picture has its own
+    primary.header["HISTORY"] = "flat divided"
+    science.header["EXPTIME"], science.header["CRPIX1"], science.header["CD1_1"] = 340.0, 15.5, 0.1
+    others = [fits.ImageHDU(COUNTS, name=name) for name in ("ERR", "DQ")]
+    fits.HDUList([primary, science, *others]).writeto(tmp_path / "a.fits")
+    with pytest.warns(UsrnetWarning, match=r"3 pictures \(SCI, ERR, DQ\), only the first is used"):
+        picture = io.read_whole(tmp_path / "a.fits")
+    io.write(tmp_path / "b.fits", picture)
+    header = fits.getheader(tmp_path / "b.fits")
+    assert (header["TELESCOP"], header["EXPTIME"], header["CRPIX1"]) == ("HST", 340.0, 15.5)
+    assert "flat divided" in list(header["HISTORY"])
+    assert not {"NEXTEND", "CDELT1"} & set(header)
+    assert list(header).index("EXPTIME") < list(header).index("TELESCOP")
+
+
+def test_a_card_that_cannot_be_read_costs_nothing(tmp_path):
+    unit = fits.PrimaryHDU(COUNTS)
+    unit.header["ODD"], unit.header["CDELT1"] = 1.5, 0.4
+    unit.writeto(tmp_path / "a.fits")
+    data = (tmp_path / "a.fits").read_bytes()
+    place = data.index(b"ODD     =")
+    (tmp_path / "a.fits").write_bytes(data[: place + 10] + b"1.5.x,".rjust(20) + data[place + 30 :])
+    picture = io.read_whole(tmp_path / "a.fits")
+    assert picture.metadata.enlarged(2, (40, 60)).fits_header["CDELT1"] == 0.2
+
+
 def test_extensions_and_cubes(tmp_path):
     table = fits.BinTableHDU.from_columns([fits.Column("x", "E", array=np.zeros(3))])
     cube = np.stack([COUNTS, COUNTS // 2, COUNTS // 3])
     fits.HDUList([fits.PrimaryHDU(), table, fits.ImageHDU(cube)]).writeto(tmp_path / "a.fits")
-    with pytest.warns(UsrnetWarning, match="3 planes, only the first is used"):
+    with pytest.warns(UsrnetWarning, match="3 planes, only the first is used"):  # and no word of other pictures
         assert np.array_equal(io.read_whole(tmp_path / "a.fits").pixels, COUNTS[::-1])
     fits.HDUList([fits.PrimaryHDU(), fits.CompImageHDU(COUNTS)]).writeto(tmp_path / "b.fits")
     assert np.array_equal(io.read_whole(tmp_path / "b.fits").pixels, COUNTS[::-1])

@@ -270,3 +270,15 @@ def test_ome_descriptions_say_the_new_sizes():
     ]  # fmt: skip
     assert "UUID" not in made
     assert description_of_result(text, 2, (40, 60), pages=2, all_pages=False) is None
+
+
+def test_images_of_an_ome_file_keep_their_own_sizes():
+    from usrnet.io.tiff import description_of_result
+
+    text = (
+        '<OME><Image ID="Image:0"><Pixels SizeX="30" SizeY="20" PhysicalSizeX="0.1"/></Image>'
+        '<Image ID="Image:1"><Pixels SizeX="12" SizeY="8" PhysicalSizeX="0.4"/></Image></OME>'
+    )
+    made = description_of_result(text, 3, (60, 90), pages=2, all_pages=True) or ""
+    assert re.findall(r'\bSize[XY]="([^"]*)"', made) == ["90", "60", "36", "24"]
+    assert [float(size) for size in re.findall(r'PhysicalSizeX="([^"]*)"', made)] == pytest.approx([0.1 / 3, 0.4 / 3])

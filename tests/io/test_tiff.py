@@ -446,3 +446,58 @@ def test_a_number_of_samples_that_the_layout_denies(tmp_path, count):
     bend_tag(tmp_path / "a.tif", 277, count)
     with pytest.raises(PictureError, match="damaged"):
         io.read_whole(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize(("shape", "options", "written", "axes"), [
+    ((20, 30), {}, (40, 60), "YX"),
+    ((20, 30, 1), {}, (40, 60), "YX"),
+    ((20, 30, 5), {"planarconfig": "contig"}, (40, 60, 5), "YXS"),
+    ((3, 20, 30), {"photometric": "rgb", "planarconfig": "separate"}, (40, 60, 3), "YXS"),
+    ((5, 20, 30), {"planarconfig": "separate"}, (40, 60, 5), "YXS"),
+    ((4, 20, 30), {"metadata": {"axes": "ZYX"}}, (4, 40, 60), "ZYX"),
+    ((4, 20, 30), {"metadata": {"axes": "ZYX"}, "truncate": True}, (4, 40, 60), "ZYX"),
+    ((4, 20, 30, 1), {"metadata": {"axes": "TYXC"}}, (4, 40, 60), "TYX"),
+    ((2, 3, 20, 30), {"photometric": "rgb", "planarconfig": "separate"}, (2, 40, 60, 3), "QYXS"),
+    ((2, 20, 30, 3), {"photometric": "rgb", "metadata": {"axes": "TYXC"}}, (2, 40, 60, 3), "TYXC"),
+    ((20, 30), {"photometric": "palette", "colormap": np.zeros((3, 256), np.uint16)}, (40, 60, 3), "YXS"),
+])  # fmt: skip
+def test_tifffile_reads_a_result_in_the_shape_of_its_pages(tmp_path, shape, options, written, axes):
+    """And not as what it falls back to, with a warning, where its description is wrong."""
+    tifffile.imwrite(tmp_path / "a.tif", pixels(shape, "uint8"), **{"photometric": "minisblack", **options})
+    with tiff.TiffFile(tmp_path / "a.tif") as file:
+        made = []
+        for index in range(len(file)):
+            rows = file.rows(index)
+            large = rows[:].repeat(2, 0).repeat(2, 1)
+            samples = large.shape[2] if large.ndim == 3 else 1
+            text = tiff.description_of_result(
+                rows.metadata().description, 2, (40, 60), pages=len(file), all_pages=True, samples=samples
+            )
+            metadata = io.Metadata(description=None if index else text)
+            made.append(tiff.Page([large], large.shape, large.dtype, rows.extra, metadata))
+    tiff.write_pages(tmp_path / "b.tif", made, size=0)
+    with tifffile.TiffFile(tmp_path / "b.tif") as file:
+        assert [(series.kind, series.shape, series.axes) for series in file.series] == [("shaped", written, axes)]
+
+
+def test_a_description_of_some_pages_only_is_left_out():
+    text = '{"shape": [20, 30]}'
+    assert tiff.description_of_result(text, 2, (40, 60), pages=1, all_pages=False) == '{"shape": [40, 60]}'
+    assert tiff.description_of_result(text, 2, (40, 60), pages=2, all_pages=True) is None
+
+
+@pytest.mark.parametrize("big", [False, True])
+def test_a_depth_that_is_a_text(tmp_path, big):
+    """tifffile would multiply the text with the number of strips, into gigabytes."""
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(
+        path, np.zeros((8, 9), np.uint8), bigtiff=big, byteorder="<", extratags=[(65000, "I", 1, 1, True)]
+    )
+    data = path.read_bytes()
+    for kind in (4, 2):
+        path.write_bytes(data.replace(struct.pack("<HH", 65000, 4), struct.pack("<HH", 32997, kind)))
+        if kind == 4:
+            assert io.read_whole(path).pixels.shape == (8, 9)
+        else:
+            with pytest.raises(PictureError, match="its depth is no number"):
+                io.read_whole(path)

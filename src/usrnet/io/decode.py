@@ -1,20 +1,22 @@
 """Picture files read: whatever the format, the pixels upright, their full scale, and what lies beside them."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
+from xml.sax.saxutils import escape
 
 import numpy as np
-from PIL import Image, ImageFile
+from PIL import Image, ImageFile, IptcImagePlugin
 
 from usrnet.errors import PictureError, UsrnetWarning
 from usrnet.io import deep, fits
 from usrnet.io.colours import cmyk_to_rgb, lab_to_rgb
 from usrnet.io.foreign import refuse_foreign
 from usrnet.io.levels import Levels, White, choose_with_note, full_scale
-from usrnet.io.metadata import Metadata, clean_exif, from_pillow, note_of, profile_space
+from usrnet.io.metadata import Metadata, checked_profile, clean_exif, from_pillow, note_of, profile_space
 from usrnet.io.planes import join, split
 from usrnet.io.provenance import PNG_MAGIC
 from usrnet.io.quiet import quiet
@@ -27,6 +29,20 @@ SUFFIXES = (
 )  # fmt: skip
 DEFAULT_MAX_PIXELS = 178_956_970  # Pillow's own limit: what 2 GiB of 8-bit RGB hold, divided by four
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+# Fields of IPTC's old block and what they are in XMP, with the kind of list that XMP wants (IPTC Photo Metadata 2023)
+_IPTC = {
+    (2, 5): ("dc:title", "Alt"), (2, 120): ("dc:description", "Alt"), (2, 116): ("dc:rights", "Alt"),
+    (2, 80): ("dc:creator", "Seq"), (2, 25): ("dc:subject", "Bag"), (2, 105): ("photoshop:Headline", ""),
+    (2, 110): ("photoshop:Credit", ""), (2, 115): ("photoshop:Source", ""), (2, 40): ("photoshop:Instructions", ""),
+    (2, 85): ("photoshop:AuthorsPosition", ""), (2, 90): ("photoshop:City", ""), (2, 95): ("photoshop:State", ""),
+    (2, 101): ("photoshop:Country", ""), (2, 103): ("photoshop:TransmissionReference", ""),
+    (2, 122): ("photoshop:CaptionWriter", ""),
+}  # fmt: skip
+_XMP_START = (
+    b'<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
+    b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+)
+_XMP_END = b'</rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
 # Formats that start other programs, are no pictures, or are read by us.
 _NOT_BY_PILLOW = {"EPS", "WMF", "FPX", "MIC", "HDF5", "GRIB", "BUFR", "PDF", "MPEG", "TIFF", "FITS", "XVTHUMB"}
 
@@ -219,17 +235,90 @@ def _decode(data: bytes, name: str, max_pixels: int) -> Picture:
         if frames > 1:
             image.seek(0)
         metadata, orientation = from_pillow(image, note)
+        metadata = _with_iptc(metadata, image, note)
         if frames > 1:
             note(_of_several(image, frames))
         readers = {"PNG": deep.png, "JPEG2000": deep.jpeg2000, "AVIF": deep.avif}
         reader = readers.get(image.format or "")
         pixels = reader(data) if reader else None
-        if image.format == "AVIF" and (curve := deep.hdr_curve(data)):
-            note(f"its HDR brightness curve ({curve}) cannot be kept")
         if pixels is None:
             image.load()
             pixels, metadata = pixels_of(image, metadata, note)
+        grey = pixels.ndim == 2 or pixels.shape[2] < 3
+        if image.format in ("PNG", "AVIF"):
+            metadata = as_declared(metadata, deep.declared_colour(data), note, grey=grey)
+        elif image.format == "JPEG2000":
+            profile = checked_profile(deep.jpeg2000_profile(data), note)
+            if profile_space(profile) == ("GRAY" if grey else "RGB"):
+                metadata = replace(metadata, icc_profile=profile)
+            elif profile:
+                note("its colour profile does not fit its pixels and is left out")
     return finite(Picture(orient(pixels, orientation), metadata), name)
+
+
+def _with_iptc(metadata: Metadata, image: ImageFile.ImageFile, note: Callable[[str], None]) -> Metadata:
+    """The metadata with what a JPEG's IPTC block (caption, credit) says in XMP, which more formats hold.
+
+    XMP's own word goes before.
+    """
+    try:
+        found = IptcImagePlugin.getiptcinfo(image) or {}
+    except Exception:  # as in from_pillow
+        note("its IPTC block is broken and is left out")
+        return metadata
+    xmp = metadata.xmp or _XMP_START + _XMP_END
+    before, end, after = xmp.rpartition(b"</rdf:RDF>")
+    said = ""
+    for field_of_it, (name, kind) in _IPTC.items():
+        values = found.get(field_of_it, [])
+        texts = [_xml(value) for value in (values if isinstance(values, list) else [values])]
+        if not any(texts) or name.encode() in xmp:
+            continue
+        inner = texts[0]
+        if kind:
+            language = ' xml:lang="x-default"' if kind == "Alt" else ""
+            items = "".join(f"<rdf:li{language}>{text}</rdf:li>" for text in (texts[:1] if kind == "Alt" else texts))
+            inner = f"<rdf:{kind}>{items}</rdf:{kind}>"
+        said += f"<{name}>{inner}</{name}>"
+    if not said:
+        return metadata
+    if not end:
+        note("its IPTC texts are left out (its XMP block has no place for them)")
+        return metadata
+    spaces = 'xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:photoshop="http://ns.adobe.com/photoshop/1.0/"'
+    part = f'<rdf:Description rdf:about="" {spaces}>{said}</rdf:Description>'
+    return replace(metadata, xmp=before + part.encode() + end + after)
+
+
+def _xml(value: bytes) -> str:
+    """A text of IPTC, which is UTF-8 where it can be, for XML."""
+    try:
+        text = value.decode("utf-8")
+    except UnicodeDecodeError:
+        text = value.decode("latin-1")
+    return escape(re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f]", "", text).strip())
+
+
+def as_declared(
+    metadata: Metadata, declared: tuple[int, int] | None, note: Callable[[str], None], *, grey: bool
+) -> Metadata:
+    """The metadata with a colour profile, where a file declares other colours than sRGB by numbers alone.
+
+    ``declared``: primaries and transfer function in the numbers of ITU-T H.273. A note says what cannot be kept.
+    """
+    if declared is None:
+        return metadata
+    primaries, transfer = declared
+    curve = deep.CURVES.get(transfer)
+    if curve:
+        note(f"its HDR brightness curve ({curve}) cannot be kept")
+    if metadata.icc_profile or grey or deep.is_srgb(primaries, 1 if curve else transfer):
+        return metadata
+    profile = deep.profile_of(primaries, transfer)
+    if profile is None:
+        note(f"its colours ({deep.name_of_primaries(primaries)}) cannot be kept")
+        return metadata
+    return replace(metadata, icc_profile=profile, gamma=None, chromaticities=None)
 
 
 def _of_several(image: Image.Image, frames: int) -> str:
@@ -251,11 +340,13 @@ def _heif(data: bytes, name: str, check: Callable[[int, int], None], note: Calla
     pixels, info, count = deep.heif(data, name, check)
     if count > 1:
         note(f"{count} pictures in one file, only the main one is used")
-    if curve := deep.hdr_curve(data):
-        note(f"its HDR brightness curve ({curve}) cannot be kept")
     holder = Image.new("L", (1, 1))
     holder.info.update({key: info[key] for key in ("exif", "xmp", "icc_profile") if info.get(key)})
     metadata, _ = from_pillow(holder, note)  # the pixels are upright already
+    declared = deep.declared_colour(data) if metadata.icc_profile else None  # beside the profile, a curve at most
+    if nclx := info.get("nclx_profile"):  # of the main picture
+        declared = nclx["color_primaries"], nclx["transfer_characteristics"]
+    metadata = as_declared(metadata, declared, note, grey=pixels.ndim == 2 or pixels.shape[2] < 3)
     return Picture(np.ascontiguousarray(pixels), metadata)
 
 

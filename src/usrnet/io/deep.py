@@ -1,6 +1,7 @@
 """Pictures with more than 8 bits in formats that Pillow would cut to 8, and formats that Pillow does not know.
 
-What a file declares as its depth is full scale: 10 and 12 bits are stretched to 16.
+What a file declares as its depth is full scale: 10 and 12 bits are stretched to 16. What it declares of its colours
+by numbers alone (ITU-T H.273) is a colour profile.
 """
 
 import re
@@ -16,8 +17,24 @@ from usrnet.errors import PictureError, require
 from usrnet.io.colours import ycbcr_to_rgb
 from usrnet.io.provenance import PNG_MAGIC
 
-CURVES = {16: "PQ", 18: "HLG"}  # transfer functions of HDR pictures (ITU-T H.273)
-
+# The numbers of ITU-T H.273
+CURVES = {16: "PQ", 18: "HLG"}  # transfer functions of HDR pictures
+_D65 = (0.3127, 0.3290)
+_PRIMARIES = {  # name, red, green, blue, white
+    1: ("BT.709", (0.640, 0.330), (0.300, 0.600), (0.150, 0.060), _D65),
+    4: ("BT.470 M", (0.670, 0.330), (0.210, 0.710), (0.140, 0.080), (0.310, 0.316)),
+    5: ("BT.470 BG", (0.640, 0.330), (0.290, 0.600), (0.150, 0.060), _D65),
+    6: ("BT.601", (0.630, 0.340), (0.310, 0.595), (0.155, 0.070), _D65),
+    7: ("SMPTE 240M", (0.630, 0.340), (0.310, 0.595), (0.155, 0.070), _D65),
+    9: ("BT.2020", (0.708, 0.292), (0.170, 0.797), (0.131, 0.046), _D65),
+    11: ("DCI-P3", (0.680, 0.320), (0.265, 0.690), (0.150, 0.060), (0.314, 0.351)),
+    12: ("Display P3", (0.680, 0.320), (0.265, 0.690), (0.150, 0.060), _D65),
+    22: ("EBU 3213", (0.630, 0.340), (0.295, 0.605), (0.155, 0.077), _D65),
+}
+_UNSPECIFIED = 2
+# sRGB's own and the curves of television, which programs that show pictures take for sRGB's
+_AS_SRGB = {1, _UNSPECIFIED, 6, 11, 12, 13, 14, 15}
+_POWERS = {4: 2.2, 5: 2.8, 8: 1.0}
 _FRAMES = (b"fcTL", b"fdAT")  # of an animated PNG: they are pixels, whatever their names say
 
 
@@ -71,6 +88,15 @@ def _chunks(data: bytes) -> Iterator[tuple[bytes, slice]]:
         place = end
 
 
+def jpeg2000_profile(data: bytes) -> bytes | None:
+    """The colour profile of a JPEG 2000, from the box ``colr`` of method 2 or 3; None for others."""
+    start = data.find(b"\xff\x4f\xff\x51")
+    for method in (b"colr\x02", b"colr\x03"):
+        if (box := data.find(method, 0, max(start, 0))) >= 4:
+            return data[box + 7 : box - 4 + int.from_bytes(data[box - 4 : box], "big")]
+    return None
+
+
 def jpeg2000(data: bytes) -> np.ndarray | None:
     """A JPEG 2000 of more than 8 bits; None for others."""
     start = data.find(b"\xff\x4f\xff\x51")
@@ -108,10 +134,53 @@ def avif(data: bytes) -> np.ndarray | None:
     return stretch(pixels, 4095 if data[box + 6] & 0x20 else 1023)
 
 
-def hdr_curve(data: bytes) -> str | None:
-    """The HDR brightness curve that an AVIF or HEIF declares."""
+def declared_colour(data: bytes) -> tuple[int, int] | None:
+    """Primaries and transfer function of an AVIF or HEIF (``nclx``) or a PNG (``cICP``); None where none is said."""
+    if data.startswith(PNG_MAGIC):
+        for name, part in _chunks(data):
+            if name == b"cICP" and part.stop - part.start == 16:
+                return data[part.start + 8], data[part.start + 9]
+            if name == b"IDAT":
+                break
+        return None
     box = data[:65536].find(b"colrnclx")
-    return CURVES.get(int.from_bytes(data[box + 10 : box + 12], "big")) if box >= 0 else None
+    numbers = data[box + 8 : box + 12]
+    return (numbers[1] + 256 * numbers[0], numbers[3] + 256 * numbers[2]) if box >= 0 and len(numbers) == 4 else None
+
+
+def is_srgb(primaries: int, transfer: int) -> bool:
+    """Whether colours that are declared so are what a file without a profile means."""
+    return primaries in (1, _UNSPECIFIED) and transfer in _AS_SRGB
+
+
+def name_of_primaries(primaries: int) -> str:
+    """What people call them."""
+    return _PRIMARIES[primaries][0] if primaries in _PRIMARIES else f"primaries {primaries}"
+
+
+def profile_of(primaries: int, transfer: int) -> bytes | None:
+    """The colour profile of colours that are declared so; None for numbers that none can be made of."""
+    if primaries == _UNSPECIFIED:
+        primaries = 1
+    if primaries not in _PRIMARIES or transfer not in _AS_SRGB | set(_POWERS):
+        return None
+    import imagecodecs
+
+    _, *points, white = _PRIMARIES[primaries]
+    profile = imagecodecs.cms_profile(
+        "rgb",
+        whitepoint=[*white, 1.0],
+        primaries=[value for point in points for value in (*point, 1.0)],
+        transferfunction=None if transfer in _POWERS else _srgb_light(),
+        gamma=_POWERS.get(transfer),
+    )
+    return profile[:24] + struct.pack(">6H", 2020, 1, 1, 0, 0, 0) + profile[36:]  # of one day, not of today
+
+
+def _srgb_light() -> np.ndarray:
+    stored = np.linspace(0, 1, 1024)
+    light = np.where(stored <= 0.04045, stored / 12.92, ((stored + 0.055) / 1.055) ** 2.4)
+    return (light * 65535).round().astype(np.uint16)
 
 
 def is_heif(data: bytes) -> bool:
@@ -134,6 +203,8 @@ def heif(data: bytes, name: str, check: Callable[[int, int], None]) -> tuple[np.
     image = opened[opened.primary_index]
     check(*image.size)
     pixels = np.asarray(image)
+    if pixels.dtype == np.uint16 and 8 < (bits := image.info.get("bit_depth", 16)) < 16:
+        pixels = stretch(pixels >> (16 - bits), 2**bits - 1)  # it fills up with zeros
     if image.mode.startswith(("La", "RGBa")) or image.info.get("premultiplied_alpha"):
         raise PictureError(f"{name}: its colours are multiplied with its transparency: save it as PNG")
     return pixels, dict(image.info), len(opened)

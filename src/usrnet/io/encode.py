@@ -170,7 +170,7 @@ def _encode(picture: Picture, kind: str, name: str, levels: Levels | None = None
         return _encode_anything(picture, kind, name, note)
     pixels = _reduced(picture, kind, note, levels)
     if kind == "PNG" and pixels.dtype == np.uint16:
-        return _with_chunks(_png16(pixels), metadata)
+        return with_chunks(_png16(pixels), metadata)
     return _encode_8bit(pixels, kind, metadata)
 
 
@@ -244,15 +244,15 @@ def _encode_8bit(pixels: np.ndarray, kind: str, metadata: Metadata) -> bytes:
     buffer = BytesIO()
     image = Image.fromarray(np.ascontiguousarray(pixels))
     if kind in ("JPEG", "WEBP", "AVIF"):
-        options |= _blocks(metadata, kind)
+        options |= pillow_options(metadata, kind)
     if kind in ("JPEG", "BMP") and metadata.dpi:
         options["dpi"] = metadata.dpi
     image.save(buffer, kind, **options)
     data = buffer.getvalue()
-    return _with_chunks(data, metadata) if kind == "PNG" else data
+    return with_chunks(data, metadata) if kind == "PNG" else data
 
 
-def _blocks(metadata: Metadata, kind: str) -> dict[str, Any]:
+def pillow_options(metadata: Metadata, kind: str) -> dict[str, Any]:
     """Metadata as the options of Pillow's writers of JPEG, WebP and AVIF."""
     exif = metadata.exif if metadata.made_with is None else with_software(metadata, metadata.made_with)
     if kind == "JPEG" and exif and len(exif) > SEGMENT:
@@ -271,7 +271,7 @@ def _blocks(metadata: Metadata, kind: str) -> dict[str, Any]:
     return options
 
 
-def _with_chunks(png: bytes, metadata: Metadata) -> bytes:
+def with_chunks(png: bytes, metadata: Metadata) -> bytes:
     """A PNG with the chunks of its metadata right after the header (33 bytes with the signature)."""
     return b"".join([png[:33], *png_chunks(metadata), png[33:]])
 

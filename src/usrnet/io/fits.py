@@ -20,8 +20,12 @@ if TYPE_CHECKING:
 
 _LAYOUT = {
     "SIMPLE", "BITPIX", "NAXIS", "EXTEND", "BZERO", "BSCALE", "BLANK", "PCOUNT", "GCOUNT", "XTENSION", "GROUPS",
-    "DATAMIN", "DATAMAX", "CHECKSUM", "DATASUM", "END",
+    "DATAMIN", "DATAMAX", "CHECKSUM", "DATASUM", "NEXTEND", "INHERIT", "END",
 }  # fmt: skip
+_WORLD = re.compile(
+    r"(WCSAXES|WCSNAME|CRPIX\d|CRVAL\d|CDELT\d|CTYPE\d|CUNIT\d|CROTA\d|(CD|PC|PV|PS)\d+_\d+)[A-Z]?|[AB]P?_\w+"
+)
+_MOST_NAMES = 6
 _CARD = 80  # bytes of a line of a header
 _MOST = 999  # axes, columns; the format allows no more
 _MOST_UNITS = 1000
@@ -40,25 +44,27 @@ def read(data: bytes, name: str, check: Callable[[int, int], None], note: Callab
     """The first picture of a FITS file, in counts or floats as the header scales them. Raises ``PictureError``."""
     from usrnet.io.decode import Picture
 
-    planes, metadata = read_planes(data, name, check)
+    planes, metadata = read_planes(data, name, check, note)
     if len(planes) > 1:
         note(f"{len(planes)} planes, only the first is used (--all-pages takes all)")
     return Picture(planes[0], metadata)
 
 
-def read_planes(data: bytes, name: str, check: Callable[[int, int], None]) -> tuple[np.ndarray, Metadata]:
-    """All planes N×H×W of the first extension that holds a picture. Raises ``PictureError``."""
+def read_planes(
+    data: bytes, name: str, check: Callable[[int, int], None], note: Callable[[str], None] = lambda text: None
+) -> tuple[np.ndarray, Metadata]:
+    """All planes N×H×W of the first extension that holds a picture, with a note where there are further ones.
+
+    What the header of the file says beside the extension's own is kept too. Raises ``PictureError``.
+    """
     module = _astropy(name)
     _check_counts(data, name)
     with module.open(BytesIO(data), memmap=False, lazy_load_hdus=True) as units:
         for place, unit in enumerate(units):
             if place >= _MOST_UNITS:
                 break
-            header = unit.header
-            if not unit.is_image or header.get("NAXIS", 0) < 2:
-                continue
-            sides = [int(header[f"NAXIS{axis + 1}"]) for axis in range(header["NAXIS"])]
-            if min(sides) < 1:
+            sides = _sides(unit)
+            if not sides:
                 continue
             check(sides[0], math.prod(sides[1:]))
             if isinstance(unit, module.CompImageHDU):
@@ -67,8 +73,46 @@ def read_planes(data: bytes, name: str, check: Callable[[int, int], None]) -> tu
             values = np.asarray(unit.data)
             planes = values.reshape(-1, *values.shape[-2:])[:, ::-1]
             planes = np.ascontiguousarray(planes, planes.dtype.newbyteorder("="))
-            return planes, Metadata(fits_header=kept_header(header), description=None)
+            header = kept_header(unit.header)
+            if place:
+                header.extend(_beside(units[0].header, header), unique=True, bottom=True)
+            _say_others(units, place, note)
+            return planes, Metadata(fits_header=header, description=None)
     raise PictureError(f"{name}: there is no picture in this FITS file")
+
+
+def _sides(unit: Any) -> list[int]:
+    """Width, height and further lengths of the picture that an extension holds; empty when it holds none."""
+    header = unit.header
+    if not unit.is_image or header.get("NAXIS", 0) < 2:
+        return []
+    sides = [int(header[f"NAXIS{axis + 1}"]) for axis in range(header["NAXIS"])]
+    return sides if min(sides) > 0 else []
+
+
+def _beside(primary: Any, own: Any) -> Any:
+    """The header of a file for the header ``own`` of a picture in it, which keeps to its own world coordinates."""
+    kept = kept_header(primary)
+    if any(_WORLD.fullmatch(card) for card in own):
+        for card in [card for card in kept if _WORLD.fullmatch(card)]:
+            kept.remove(card, ignore_missing=True, remove_all=True)
+    return kept
+
+
+def _say_others(units: Any, first: int, note: Callable[[str], None]) -> None:
+    """A note on the pictures of a file, unless the one at ``first``, which is used, is the only one."""
+    names = []
+    try:
+        for place, unit in enumerate(units):
+            if place >= _MOST_UNITS:
+                break
+            if place >= first and _sides(unit):
+                names.append(unit.name or f"extension {place}")
+    except Exception:  # what is damaged behind the picture costs nothing but its own mention
+        pass
+    if len(names) > 1:
+        listed = ", ".join(names[:_MOST_NAMES]) + (" …" if len(names) > _MOST_NAMES else "")
+        note(f"{len(names)} pictures ({listed}), only the first is used")
 
 
 def _check_counts(data: bytes, name: str) -> None:

@@ -4,8 +4,8 @@ A stack is read picture by picture and written back to its own kind, with its ax
 """
 
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -15,12 +15,32 @@ from PIL import Image
 
 from usrnet.errors import PictureError
 from usrnet.io import fits, tiff
-from usrnet.io.decode import TIFF_MAGIC, Picture, check_size, finite, guarded, open_pillow, pixels_of, read_bytes
-from usrnet.io.deep import sound_png
-from usrnet.io.encode import ANIMATIONS, converted, deliver, kind_of
+from usrnet.io.decode import (
+    TIFF_MAGIC,
+    Picture,
+    as_declared,
+    check_size,
+    finite,
+    guarded,
+    open_pillow,
+    pixels_of,
+    read_bytes,
+)
+from usrnet.io.deep import declared_colour, sound_png
+from usrnet.io.encode import (
+    ANIMATIONS,
+    converted,
+    deliver,
+    kind_of,
+    note_what_is_lost,
+    pillow_options,
+    with_chunks,
+    write,
+)
 from usrnet.io.levels import Levels
 from usrnet.io.metadata import Metadata, from_pillow, note_of
 from usrnet.io.provenance import PREFIX
+from usrnet.io.tiff import orient
 
 ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")
 
@@ -30,7 +50,7 @@ class Stack:
     """Several pictures of one file. ``kind``: ``TIFF``, ``FITS`` or a format of ``ANIMATED``; ``channels``: how many
     kinds of light there are; ``picture(i)`` reads one.
 
-    ``timing``: what the frames of an animation say of time.
+    ``durations``: of the frames of an animation in milliseconds; ``plays``: how often it is shown, 0 for without end.
     """
 
     kind: str
@@ -39,12 +59,16 @@ class Stack:
     name: str
     channels: int = 1
     channel_of: Callable[[int], int] = lambda index: 0
-    timing: dict[str, Any] = field(default_factory=dict)
+    durations: Sequence[int] = ()
+    plays: int = 1
     close: Callable[[], None] = lambda: None
 
 
 def open_stack(source: Path | BinaryIO, *, max_pixels: int) -> Stack | None:
-    """The pictures of a file; None when it holds only one. Raises ``PictureError``."""
+    """The pictures of a file; None when it holds only one, unless as a GIF. Raises ``PictureError``.
+
+    A still GIF is an animation of one frame: its result is a GIF too, which is written here only.
+    """
     name = str(source) if isinstance(source, Path) else "standard input"
     data = read_bytes(source)
     found: Stack | None = guarded(name, lambda: _open(data, name, max_pixels))
@@ -62,14 +86,16 @@ def _open(data: bytes, name: str, max_pixels: int) -> Stack | None:
     data = sound_png(data, lambda text: None)  # who reads the first picture says it
     try:
         with open_pillow(data) as image:
-            kind, count = image.format or "", getattr(image, "n_frames", 1)
-            size = image.size
+            kind, size = image.format or "", image.size
+            # A PNG may begin with a picture for programs that know no animations, which is no frame of its own.
+            hidden = int(bool(getattr(image, "default_image", False)))
+            shown = range(hidden, getattr(image, "n_frames", 1))
     except Image.UnidentifiedImageError:
         return None
-    if count < 2 or kind not in ANIMATED:
+    if (len(shown) < 2 and kind != "GIF") or kind not in ANIMATED:
         return None
-    check_size(size[0] * count, size[1], name, max_pixels)
-    return _animation(data, name, kind, count, max_pixels)
+    check_size(size[0] * len(shown), size[1], name, max_pixels)
+    return _animation(data, name, kind, shown, max_pixels)
 
 
 def _tiff_stack(data: bytes, name: str, max_pixels: int) -> Stack | None:
@@ -113,33 +139,42 @@ def _fits_stack(data: bytes, name: str, max_pixels: int) -> Stack | None:
     def check(width: int, height: int) -> None:
         check_size(width, height, name, max_pixels)
 
-    planes, metadata = fits.read_planes(data, name, check)
+    notes: list[str] = []
+    planes, metadata = fits.read_planes(data, name, check, notes.append)
     if len(planes) < 2:
-        return None
+        return None  # who reads the one picture says what else there is
+    for text in notes:
+        note_of(name)(text)
     return Stack("FITS", len(planes), lambda index: finite(Picture(planes[index], metadata), name), name)
 
 
-def _animation(data: bytes, name: str, kind: str, count: int, max_pixels: int) -> Stack:
+def _animation(data: bytes, name: str, kind: str, shown: range, max_pixels: int) -> Stack:
     note = note_of(name)
     image: Any = open_pillow(data)
-    metadata, _ = from_pillow(image, note)
+    metadata, orientation = from_pillow(image, note)
     durations: list[int] = []
     frames: list[np.ndarray] = []
-    for index in range(count):
+    for index in shown:
         image.seek(index)
-        check_size(image.width * count, image.height, name, max_pixels)  # a frame may be larger than the first
+        check_size(image.width * len(shown), image.height, name, max_pixels)  # a frame may be larger than the first
         image.load()
         durations.append(int(image.info.get("duration", 0) or 0))
         pixels, _ = pixels_of(image, metadata, note)
-        frames.append(np.array(pixels))
+        frames.append(np.array(orient(pixels, orientation)))
     # All frames of one layout: a frame without transparency among others with it is opaque.
     widest = max(frames, key=lambda frame: frame.shape[2] if frame.ndim == 3 else 1)
     layout = widest.shape[2] if widest.ndim == 3 else 1
     if any((frame.shape[2] if frame.ndim == 3 else 1) != layout for frame in frames):
         mode = "RGBA" if layout in (2, 4) else "RGB"
         frames = [np.asarray(Image.fromarray(frame).convert(mode)) for frame in frames]
-    timing = {"duration": durations, "loop": image.info.get("loop", 0 if kind != "GIF" else None)}
-    return Stack(kind, count, lambda index: Picture(frames[index], metadata), name, timing=timing)
+    if kind in ("PNG", "AVIF"):
+        metadata = as_declared(metadata, declared_colour(data), note, grey=layout < 3)
+    plays = image.info.get("loop", 1 if kind == "GIF" else 0)
+    if kind == "GIF" and "loop" in image.info:
+        plays += plays > 0  # a GIF counts how often it is repeated, the others how often it is shown
+    return Stack(
+        kind, len(frames), lambda index: Picture(frames[index], metadata), name, durations=durations, plays=plays
+    )
 
 
 def target_kind(target: Path | BinaryIO, stack: Stack) -> str:
@@ -147,6 +182,8 @@ def target_kind(target: Path | BinaryIO, stack: Stack) -> str:
     if not isinstance(target, Path):
         return stack.kind
     kind = kind_of(target, animated=True)
+    if stack.count == 1:
+        return kind
     allowed = {"TIFF": {"TIFF", "FITS"}, "FITS": {"FITS", "TIFF"}}.get(stack.kind, {*ANIMATIONS.values(), "TIFF"})
     if kind not in allowed:
         raise PictureError(
@@ -175,6 +212,10 @@ def write_stack(
     ``results``: one after the other, with their levels; ``size``: of all in bytes. Raises ``PictureError``.
     """
     name = str(target) if isinstance(target, Path) else "standard output"
+    if stack.count == 1 and kind != "GIF":
+        for picture, levels in results:
+            write(target, picture, format=kind, levels=levels)
+        return
     if kind == "TIFF":
         pages = (_page(picture, index, stack, scale) for index, (picture, _) in enumerate(results))
         tiff.write_pages(target, pages, size=size)
@@ -186,15 +227,21 @@ def write_stack(
             raise PictureError(f"{name}: FITS holds grey planes of one size only: use .tif")
         deliver(target, fits.encode(np.stack(planes), pictures[0][0].metadata, name))
         return
-    deliver(target, _encode_animation(pictures, kind, stack))
+    metadata = pictures[0][0].metadata
+    note_what_is_lost(metadata, kind, name)
+    frames = [Image.fromarray(converted(picture.pixels, np.dtype(np.uint8), levels)) for picture, levels in pictures]
+    deliver(target, _encode_animation(frames, kind, stack, metadata))
 
 
 def _page(picture: Picture, index: int, stack: Stack, scale: int) -> tiff.Page:
     metadata = picture.metadata
     if index == 0:
         text = metadata.description
-        size = (picture.pixels.shape[0], picture.pixels.shape[1])
-        text = tiff.description_of_result(text, scale, size, pages=stack.count, all_pages=True)
+        height, width, *colour = picture.pixels.shape
+        samples = colour[0] if colour else 1
+        text = tiff.description_of_result(
+            text, scale, (height, width), pages=stack.count, all_pages=True, samples=samples
+        )
         metadata = replace(metadata, description=text)
     else:  # what is said once, of the whole stack
         metadata = replace(
@@ -209,22 +256,18 @@ def _own_text(text: str | None) -> str | None:
     return None if text and (text.startswith("ImageJ=") or tiff.shape_of(text)) else text
 
 
-def _encode_animation(pictures: list[tuple[Picture, Levels | None]], kind: str, stack: Stack) -> bytes:
-    frames = [Image.fromarray(converted(picture.pixels, np.dtype(np.uint8), levels)) for picture, levels in pictures]
-    metadata: Metadata = pictures[0][0].metadata
-    options: dict[str, Any] = {key: value for key, value in stack.timing.items() if value is not None}
+def _encode_animation(frames: list[Image.Image], kind: str, stack: Stack, metadata: Metadata) -> bytes:
+    options: dict[str, Any] = {"duration": list(stack.durations), "loop": stack.plays}
     if kind == "GIF":
-        options |= {"disposal": 2, "optimize": False}
+        options |= {"disposal": 2, "optimize": False, "loop": max(0, stack.plays - 1)}
+        if stack.plays == 1:
+            del options["loop"]  # 0 would be without end
         if metadata.provenance is not None:
             options["comment"] = (PREFIX + metadata.provenance).encode()
     elif kind == "PNG":
         options |= {"compress_level": 2, "default_image": False}
     else:
-        options |= {"quality": 95, "method": 4}
-        if metadata.exif:
-            options["exif"] = b"Exif\0\0" + metadata.exif
-    if metadata.icc_profile and kind != "GIF":
-        options["icc_profile"] = metadata.icc_profile
+        options |= {"quality": 95, "method": 4, **pillow_options(metadata, kind)}
     buffer = BytesIO()
     frames[0].save(buffer, kind, save_all=True, append_images=frames[1:], **options)
-    return buffer.getvalue()
+    return with_chunks(buffer.getvalue(), metadata) if kind == "PNG" else buffer.getvalue()

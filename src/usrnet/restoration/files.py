@@ -153,10 +153,10 @@ def restore_file(
         origin = opened_source.source(handling)
         height, width = (scale * length for length in origin.shape[:2])
         pictures.check_target(target, height, width)
-        metadata = _metadata(origin.metadata, handling, provenance, scale, (height, width), pages=opened_source.pages)
+        shape = (height, width, *origin.shape[2:])
+        metadata = _metadata(origin.metadata, handling, provenance, scale, shape, pages=opened_source.pages)
         observations, found = _settled(known, origin)
         chosen = _for_bands(observations, origin.shape, origin.extra, opened_source.name)
-        shape = (height, width, *origin.shape[2:])
         into_tiff = isinstance(target, Path) and pictures.FORMATS.get(target.suffix.lower()) == "TIFF"
 
         def attempt(tile: int | str) -> np.ndarray | None:
@@ -394,12 +394,15 @@ def _for_bands(
 
 
 def _metadata(
-    metadata: Metadata, handling: Handling, provenance: str | None, scale: int, size: tuple[int, int], *, pages: int
+    metadata: Metadata, handling: Handling, provenance: str | None, scale: int, shape: tuple[int, ...], *, pages: int
 ) -> Metadata:
     """The metadata of a result: corrected for its size, or stripped, and with how it was made."""
     if handling.strip:
         return replace(metadata.stripped(), provenance=provenance)
-    text = tiff.description_of_result(metadata.description, scale, size, pages=pages, all_pages=False)
+    size, samples = (shape[0], shape[1]), shape[2] if len(shape) == 3 else 1
+    text = tiff.description_of_result(
+        metadata.description, scale, size, samples=samples, pages=pages, all_pages=False
+    )
     return replace(metadata.enlarged(scale, size), description=text, provenance=provenance)
 
 
