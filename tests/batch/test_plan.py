@@ -11,6 +11,7 @@ import pytest
 from usrnet import io
 from usrnet.batch.manifest import Manifest
 from usrnet.batch.plan import Settings, plan_batch, read_settings
+from usrnet.batch.ray import _job, _row, _still_to_do
 from usrnet.errors import UsrnetError
 from usrnet.restoration import Unknown
 
@@ -164,3 +165,41 @@ def test_two_pictures_of_one_name(photos: Path, tmp_path: Path) -> None:
     (photos / "a.bmp").write_bytes(b"")
     for source, out in ((photos, tmp_path / "out"), (photos.as_uri(), (tmp_path / "out").as_uri())):
         assert targets(source, out) == ["a_png_x2.png", "a_x2.png", "b_x2.png"]
+
+
+def test_results_at_an_address_that_were_made_otherwise(photos: Path, tmp_path: Path) -> None:
+    """As in a folder: what is there stays, whatever the manifest knows of it."""
+    out = tmp_path / "out"
+    out.mkdir()
+
+    def rows(settings: Settings, *, known: bool, overwrite: bool = False) -> dict[str, tuple[str, str]]:
+        """What is there of ``settings``, and why not; ``known``: the manifest has it, as made with the usual ones."""
+        plan = plan_batch(photos.as_uri(), out.as_uri(), settings)
+        manifest = Manifest(plan.folder)
+        if known:
+            usual = plan_batch(photos.as_uri(), out.as_uri(), Settings())
+            manifest.add(_row(task, task.settings.recipe(usual.model), "written") for task in usual.tasks)
+        before = dict(manifest.rows)
+        todo = {task.target for task in _still_to_do(plan, manifest, overwrite=overwrite)}
+        assert not todo & {row.output for row in manifest.rows.values() if row != before.get(row.output)}
+        return {Path(row.output).name: (row.status, row.error) for row in manifest.rows.values()} | {
+            Path(target).name: ("todo", "") for target in todo
+        }
+
+    first = plan_batch(photos.as_uri(), out.as_uri(), Settings()).tasks[0]
+    ours = io.Metadata(provenance=_job(first, "default").recipe.text())
+    io.write(out / "a_x2.png", io.Picture(np.zeros((16, 18, 3), np.uint8), ours))
+    (out / "b_x2.png").write_bytes(b"mine")
+    found = rows(Settings(), known=False)
+    assert found["a_x2.png"] == ("skipped", "")
+    assert found["b_x2.png"][0] == "failed"
+    assert "out/b_x2.png: already there but not made by usrnet, left alone: --overwrite" in found["b_x2.png"][1]
+    assert {status for status, _ in rows(Settings(), known=True).values()} == {"written"}
+    for known in (False, True):
+        status, reason = rows(Settings(noise_level=9.0), known=known)["a_x2.png"]
+        assert status == "failed"
+        assert reason.startswith((out / "a_x2.png").as_uri())
+        assert "already there but made otherwise (noise level 2.0), left alone: --overwrite replaces it" in reason
+    assert {status for status, _ in rows(Settings(noise_level=9.0), known=False, overwrite=True).values()} == {"todo"}
+    (out / "a_x2.png").unlink()
+    assert rows(Settings(), known=True)["a_x2.png"] == ("todo", "")

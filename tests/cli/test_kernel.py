@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from typer.testing import CliRunner
 
 from usrnet import kernels
 from usrnet.cli import app
-from usrnet.errors import UsrnetError
+from usrnet.errors import UsrnetError, UsrnetWarning
 
 PSF = kernels.gaussian(2.0, size=31)
 
@@ -48,7 +50,7 @@ def test_background_center_gamma_and_align(tmp_path):
 def test_scale_places_what_is_given_by_numbers(tmp_path):
     kernel("gaussian:1.6", "--scale", "4", "-o", tmp_path / "a.npy")
     assert np.allclose(kernels.load(tmp_path / "a.npy"), kernels.gaussian(1.6, scale=4))
-    with pytest.raises(UsrnetError, match=r"mend kernel files, and gaussian:1\.6 is none"):
+    with pytest.raises(UsrnetError, match=r"--center: only for kernel files, and gaussian:1\.6 is none"):
         kernel("gaussian:1.6", "--center", "-o", tmp_path / "a.npy")
 
 
@@ -57,6 +59,17 @@ def test_wrong_values(tmp_path, option, value):
     np.save(tmp_path / "a.npy", PSF)
     with pytest.raises(UsrnetError, match=value):
         kernel(tmp_path / "a.npy", option, value, "-o", tmp_path / "b.npy")
+
+
+def test_who_undoes_the_coding_is_not_told_to(tmp_path):
+    grey = (255 * (PSF / PSF.max()) ** (1 / 2.2)).round().astype(np.uint8)
+    chunk = PngInfo()
+    chunk.add(b"gAMA", round(100_000 / 2.2).to_bytes(4, "big"))
+    Image.fromarray(grey).save(tmp_path / "a.png", pnginfo=chunk)
+    with pytest.warns(UsrnetWarning, match=r"`usrnet kernel --gamma 2\.2` undoes it"):
+        kernel(tmp_path / "a.png", "-o", tmp_path / "b.npy")
+    kernel(tmp_path / "a.png", "--gamma", "2.2", "-o", tmp_path / "b.npy")  # a warning would be an error
+    assert np.abs(kernels.load(tmp_path / "b.npy") - PSF).max() < 1e-4
 
 
 def test_a_terminal_that_cannot_say_it(tmp_path):

@@ -56,11 +56,20 @@ def test_json_and_a_bad_file_among_good_ones(picture, tmp_path):
     out = tmp_path / "out"
     result = usrnet("restore", picture, bad, tmp_path / "gone.png", "-o", out, "--model", "tv", "--json")
     one_sentence(result, 1, "bad.png", "gone.png", "2 of 3 pictures failed")
-    record = json.loads(result.stdout)
+    record, *failed = map(json.loads, result.stdout.splitlines())
+    assert [one["status"] for one in (record, *failed)] == ["written", "failed", "failed"]
+    assert failed[0]["input"] == str(bad)
+    assert failed[0]["output"] == str(out / "bad_x2.png")
+    assert str(bad) in failed[0]["reason"]
     assert record["input"] == str(picture)
     assert record["kernel"] == "gaussian:0.7"
     assert {"output", "scale", "noise_level", "model", "seconds", "peak_mb"} <= record.keys()
     assert [path.name for path in out.iterdir()] == ["a photo 写_x2.png"]
+    again = json.loads(usrnet("restore", picture, "-o", out, "--model", "tv", "--json").stdout)
+    assert again["status"] == "skipped"
+    assert "already there, left alone" in again["reason"]
+    other = json.loads(usrnet("restore", picture, "-o", out, "--model", "tv", "--json", "--noise", 9).stdout)
+    assert (other["status"], other["input"], other["output"]) == ("failed", str(picture), record["output"])
 
 
 def test_standard_input_and_output(picture):

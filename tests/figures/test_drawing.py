@@ -36,3 +36,8 @@ def test_without_matplotlib_the_error_names_the_command(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "matplotlib", None)
     with pytest.raises(UsrnetError, match=r"pip install 'usrnet\[viz\]'"):
         kernel_figure([kernels.delta()], ["delta"])
+
+
+@pytest.mark.parametrize("shape", [(1, 14, 3), (14, 1), (1, 1)])
+def test_a_line_of_pixels_has_a_busiest_part(shape):
+    assert drawing.busiest(np.arange(np.prod(shape)).reshape(shape), 1) == (0, 0)

@@ -14,7 +14,7 @@ import usrnet
 from usrnet import io, kernels
 from usrnet.errors import PictureError, UsrnetError, UsrnetWarning
 from usrnet.io import tiff
-from usrnet.restoration import Handling, Restorer, files, observe, restore_file
+from usrnet.restoration import Handling, Restorer, ask_channels, files, observe, restore_file
 from usrnet.restoration.folder import restore_pictures
 from usrnet.restoration.jobs import Job, Recipe
 
@@ -330,6 +330,23 @@ def test_every_channel_with_its_own_kernel(tmp_path, restorer, kind):
         restore_file(restorer, source, target, two * 2, handling=Handling(all_pages=True))
 
 
+def test_every_channel_with_its_own_kernel_and_the_noise_found(tmp_path, restorer):
+    scene = gaussian_filter(RNG.random((2, 2, 64, 72)), (0, 0, 1.5, 1.5))
+    noisy = 0.2 + 4 * (scene - 0.4) + RNG.normal(0, 6 / 255, scene.shape)
+    planes = (noisy.clip(0, 1) * 65535).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", planes, imagej=True, metadata={"axes": "ZCYX"})
+    np.save(tmp_path / "two.npy", np.stack([kernels.gaussian(width, size=15) for width in (0.8, 2.0)]))
+    known = ask_channels(kernel=str(tmp_path / "two.npy"), scale=1, noise_level="auto")
+    first, found = restore_file(
+        restorer, tmp_path / "a.tif", tmp_path / "b.tif", known, handling=Handling(all_pages=True)
+    )
+    assert found is not None
+    assert isinstance(first.noise_level, float)
+    assert 3 < first.noise_level < 9
+    second = observe(scale=1, kernel=str(tmp_path / "two.npy:2"), noise_level=first.noise_level)
+    assert np.array_equal(tifffile.imread(tmp_path / "b.tif")[1, 1], restorer.restore(planes[1, 1], second))
+
+
 def test_bands_of_one_page_with_a_kernel_each(tmp_path, restorer):
     tifffile.imwrite(tmp_path / "a.tif", RGB16, photometric="minisblack", planarconfig="contig")
     three = [observe(scale=1, kernel=f"gaussian:{width}", noise_level=2) for width in (0.8, 1.5, 2)]
@@ -503,7 +520,9 @@ def test_several_kernels_for_one_picture(tmp_path, restorer):
 
 @pytest.mark.parametrize("large", [False, True])
 @pytest.mark.parametrize(("dtype", "missing", "range_"), [("float32", -9999, 100), ("uint16", 0, 7000)])
-def test_what_a_geotiff_declares_missing_stays_missing(tmp_path, monkeypatch, restorer, large, dtype, missing, range_):
+def test_what_a_geotiff_declares_missing_stays_missing(
+    tmp_path, monkeypatch, restorer, large, dtype, missing, range_
+):
     bands = 1 if dtype == "float32" else 3
     if large:
         monkeypatch.setattr(files, "LARGE_BYTES", 0)

@@ -322,7 +322,7 @@ def test_what_a_model_and_options_may_be(tmp_path):
     assert np.array_equal(one, three)
     for wrong in ({"strength": "70"}, {"tile": None}):
         with pytest.raises(UsrnetError, match=next(iter(wrong))):
-            Restorer("tv", **wrong)
+            Restorer("tv", **wrong)  # pyright: ignore[reportArgumentType]
     with pytest.raises(UsrnetError, match="saturation None"):
         Restorer("tv")(picture, saturation=None)  # pyright: ignore[reportArgumentType]
 

@@ -1,12 +1,15 @@
-"""What is kept of uploads and results."""
+"""What is kept of uploads and results, and what the page offers."""
 
+import signal
 import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from usrnet.web import limits
+from usrnet.web.page import names_of
 from usrnet.web.server import sweep
 
 
@@ -61,3 +64,24 @@ def test_uploads_and_results_are_deleted(start_page, photo, tmp_path):
     answer = page.call("restore_all", picture, scale=1)
     assert "5.bmp: it is no longer here" in answer
     assert str(page.folder) not in answer
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_nothing_is_left_when_a_busy_page_is_told_to_end(start_page, photo, tmp_path, number, code):
+    page = start_page()
+    Image.fromarray(np.tile(photo, (3, 3, 1))).save(tmp_path / "mine.png")
+    page.begin("restore_all", page.upload(tmp_path / "mine.png"), scale=4)
+    time.sleep(5)  # so that it is at work
+    assert any(path.name == "mine.png" for path in page.files())
+    page.process.send_signal(number)
+    assert page.process.wait(timeout=60) == code
+    assert not list(page.home.glob("usrnet-web-*"))
+    assert (page.home / "stderr").read_text() == f"{page.address}/ (Ctrl-C ends it)\nusrnet: stopped\n"
+
+
+def test_models_of_one_name_are_told_apart():
+    models = ["default", "a/m.pth", "b/m.pth", "b/other.pth", "/x/b/m.pth", "tv", "mine/tv", "b/m.pth"]
+    assert names_of(models) == {
+        "default": "default", "a/m.pth": "a/m.pth", "b/m.pth": "b/m.pth", "other.pth": "b/other.pth",
+        "x/b/m.pth": "/x/b/m.pth", "tv": "tv", "mine/tv": "mine/tv",
+    }  # fmt: skip

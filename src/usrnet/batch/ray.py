@@ -11,6 +11,7 @@ import json
 import logging
 import os
 import socket
+import tempfile
 import time
 import warnings
 from collections.abc import Callable, Mapping
@@ -105,19 +106,31 @@ def _still_to_do(plan: Plan, manifest: Manifest, *, overwrite: bool) -> list[Tas
         job = _job(task, plan.model)
         if is_address(task.target):
             before = manifest.rows.get(task.target)
-            wanted = _row(task, plan.model, "written")
-            same = before is not None and before.status != "failed" and _asked(before) == _asked(wanted)
-            if not overwrite and same and place(task.target).exists():
+            wanted = _row(task, job.recipe, "written")
+            there = not overwrite and place(task.target).exists()
+            if there and before is not None and before.status != "failed" and _asked(before) == _asked(wanted):
                 continue
-            todo.append(task)
-            continue
-        fresh, settled = sort_out([job], overwrite=overwrite)
+            fresh, settled = _sort_out_elsewhere(job, task.target) if there else ([job], [])
+        else:
+            fresh, settled = sort_out([job], overwrite=overwrite)
         for outcome in settled:
             status = outcome.status
-            manifest.add([_row(task, plan.model, status, error=outcome.message if status == "failed" else "")])
+            manifest.add([_row(task, job.recipe, status, error=outcome.message if status == "failed" else "")])
         if fresh:
             todo.append(task)
     return todo
+
+
+def _sort_out_elsewhere(job: Job, address: str) -> tuple[list[Job], list[Outcome]]:
+    """``sort_out`` for a result at an address, which the manifest does not know: the file itself says what it is."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy = Path(folder) / "result"
+        try:
+            copy.write_bytes(place(address).read().getbuffer())
+        except PictureError as error:
+            return [], [Outcome(job, "failed", f"{address}: already there, left alone: {error}")]
+        fresh, settled = sort_out([replace(job, target=copy)], overwrite=False)
+    return fresh, [replace(one, message=one.message.replace(str(copy), address)) for one in settled]
 
 
 def _dataset(
@@ -153,7 +166,15 @@ def _dataset(
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False  # ours is drawn
     context.execution_options.preserve_order = False
-    names = [{"source": task.source, "target": task.target, "settings": number[task.settings]} for task in todo]
+    names = [
+        {
+            "source": task.source,
+            "target": task.target,
+            "settings": number[task.settings],
+            "recipe": _job(task, plan.model).recipe.text(),
+        }
+        for task in todo
+    ]
     return ray.data.from_items(names, override_num_blocks=min(len(names), MOST_BLOCKS)).map_batches(
         Worker,
         batch_size=1,
@@ -166,7 +187,6 @@ def _dataset(
         fn_constructor_kwargs={
             "network": ray.put(network),
             "known": ray.put([(one, plan.observations[one]) for one in settings]),
-            "model": plan.model,
             "device": "cuda" if gpus else "cpu",
             "precision": precision,
             "tile": tile,
@@ -185,7 +205,6 @@ class Worker:
         *,
         network: Any,
         known: Any,
-        model: str,
         device: str,
         precision: str,
         tile: int | str,
@@ -200,37 +219,38 @@ class Worker:
         keep_freed_memory()
         self.known: list[tuple[Settings, Observation | Unknown]] = ray.get(known)
         self.restorer = Restorer(ray.get(network), device=device, precision=precision, tile=tile)
-        self.model, self.max_pixels, self.overwrite = model, max_pixels, overwrite
+        self.max_pixels, self.overwrite = max_pixels, overwrite
         self.name = f"{socket.gethostname()}:{os.getpid()}"
 
     def __call__(self, batch: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """A batch of one name → its row of the manifest."""
-        (source,), (target,), (index,) = (batch[key].tolist() for key in ("source", "target", "settings"))
+        keys = ("source", "target", "settings", "recipe")
+        (source,), (target,), (index,), (text,) = (batch[key].tolist() for key in keys)
         settings, known = self.known[index]
-        task = Task(source, target, settings)
+        task, recipe = Task(source, target, settings), Recipe.read(text)
+        assert recipe is not None
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", UsrnetWarning)
-            row = self._restore(task, known)
+            row = self._restore(task, recipe, known)
         notes = dict.fromkeys(str(one.message) for one in caught if issubclass(one.category, UsrnetWarning))
         row = replace(row, notes="; ".join(notes))
         return {key: np.array([value]) for key, value in asdict(row).items()}
 
-    def _restore(self, task: Task, known: Observation | Unknown) -> Row:
+    def _restore(self, task: Task, recipe: Recipe, known: Observation | Unknown) -> Row:
+        job = Job(Path(task.source), Path(task.target), recipe)
         if is_address(task.source) or is_address(task.target):
-            return self._elsewhere(task, known)
-        job = _job(task, self.model)
+            return self._elsewhere(task, job, known)
         assert isinstance(job.target, Path)
         if not self.overwrite and Recipe.of(job.target) == job.recipe:  # by an attempt whose worker died later
-            return _row(task, self.model, "written", worker=self.name)
+            return _row(task, recipe, "written", worker=self.name)
         (outcome,) = restore_pictures(self.restorer, [job], known, max_pixels=self.max_pixels)
         _sweep(job.target)
         return self._row_of(task, outcome)
 
-    def _elsewhere(self, task: Task, known: Observation | Unknown) -> Row:
+    def _elsewhere(self, task: Task, job: Job, known: Observation | Unknown) -> Row:
         """Read as a whole, restore in memory, write as a whole: what object stores can do."""
         begin = time.perf_counter()
         result = io.BytesIO()
-        job = _job(task, self.model)
         try:
             job = replace(job, source=_read(task.source), target=result)
             (outcome,) = restore_pictures(self.restorer, [job], known, max_pixels=self.max_pixels)
@@ -244,7 +264,7 @@ class Worker:
     def _row_of(self, task: Task, outcome: Outcome) -> Row:
         found = "" if outcome.estimate is None else json.dumps(outcome.estimate.record(), ensure_ascii=False)
         return _row(
-            task, self.model, outcome.status, seconds=outcome.seconds, error=outcome.message, estimate=found,
+            task, outcome.job.recipe, outcome.status, seconds=outcome.seconds, error=outcome.message, estimate=found,
             worker=self.name, peak_mb=outcome.peak_mb,
         )  # fmt: skip
 
@@ -270,12 +290,12 @@ def _sweep(target: Path) -> None:
 
 
 def _job(task: Task, model: str) -> Job:
+    """Planned where the command was given: a worker's machine need not have the files of kernel and model."""
     recipe = task.settings.recipe(model)
     return Job(Path(task.source), Path(task.target), recipe.of_picture(Path(task.source)))
 
 
-def _row(task: Task, model: str, status: Any, **more: Any) -> Row:
-    recipe = task.settings.recipe(model)
+def _row(task: Task, recipe: Recipe, status: Any, **more: Any) -> Row:
     noise = recipe.noise_level if isinstance(recipe.noise_level, str) else f"{recipe.noise_level:g}"
     return Row(task.source, task.target, recipe.scale, recipe.kernel, noise, recipe.model, status, **more)
 

@@ -98,6 +98,12 @@ def main() -> None:
     except BrokenPipeError:
         sys.stderr.close()  # the reader has gone: there is nobody to tell
         sys.exit(FAILED)
+    except OSError as error:  # a full disk, a folder that went: nothing that we could have asked before
+        if debug:
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"usrnet: {where}{error.strerror or error}", file=sys.stderr)
+        sys.exit(FAILED)
 
 
 def _show_note(message, category, filename, lineno, file=None, line=None) -> None:

@@ -24,6 +24,7 @@ def bench(
 
     from usrnet import bench as library
     from usrnet.atomic import ensure_writable, write_bytes
+    from usrnet.cli.usage import check_output
     from usrnet.device import choose_device
     from usrnet.errors import UsrnetError, require
     from usrnet.model import CONFIGS
@@ -32,6 +33,7 @@ def bench(
         require("matplotlib", extra="viz")
     for path in (output, plot):
         if path is not None:
+            check_output(path)
             ensure_writable(path.parent)
     for name in architecture:
         if name not in CONFIGS:

@@ -1,5 +1,6 @@
 """``usrnet evaluate``: the published protocols on a folder of pictures."""
 
+import math
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -23,7 +24,11 @@ class Rounding(StrEnum):
     float = "float"
 
 
+NOT_BLIND = ("ensemble", "perceptual", "rounding", "workers", "examples")
+
+
 def evaluate(
+    context: typer.Context,
     protocol: Annotated[
         ProtocolName,
         typer.Argument(
@@ -63,11 +68,30 @@ def evaluate(
     Writes results.json, results.csv, results.md and report.html. An interrupted run goes on where it stopped.
     Without --scales and --noise, table1 has the rows of the paper: x2, x3, x4 without noise, x3 with 2.55 and 7.65.
     """
+    from usrnet.cli.usage import given, refuse
+    from usrnet.errors import UsrnetError
+
+    factors = None if scales is None else whole(numbers(scales, "--scales"))
+    levels = None if noise is None else numbers(noise, "--noise")
     if protocol is ProtocolName.blind:
-        levels = numbers(noise, "--noise") if noise else [0.0, 2.55, 7.65]
-        factors = whole(numbers(scales, "--scales")) if scales else [2, 3, 4]
-        evaluate_blind(folder, output, model[0], kernels, factors, levels, draws, device, precision)
+        refuse(given(context, NOT_BLIND), reason="not for the protocol blind")
+        if len(model) > 1:
+            raise UsrnetError(
+                f"--model {model[1]}: the protocol blind takes one model, and {model[0]} is given already"
+            )
+        evaluate_blind(
+            folder,
+            output,
+            model[0],
+            kernels,
+            factors or [2, 3, 4],
+            levels or [0.0, 2.55, 7.65],
+            draws,
+            device,
+            precision,
+        )
         return
+    refuse(given(context, ["draws"]), reason="only for the protocol blind")
     from usrnet.cli.progress import progress_bar
     from usrnet.evaluate import Evaluation, Results, published_rows, write_reports
     from usrnet.evaluate.methods import ENSEMBLE, INTERPOLATION
@@ -75,14 +99,16 @@ def evaluate(
     from usrnet.kernels import load_all
 
     name = protocol.value
-    if protocol is ProtocolName.table1:
+    if protocol is ProtocolName.bicubic:
+        refuse(given(context, ["rounding"]), reason="only for the protocol table1")
+    else:
         kernels = kernels or find_kernels(folder)
         name = "table1-float" if rounding is Rounding.float else name
     rows = published_rows(
         name,
         load_all(kernels) if kernels else [],
-        whole(numbers(scales, "--scales")) if scales else None,
-        numbers(noise, "--noise") if noise else None,
+        factors,
+        levels,
     )
     methods = [*model, *(one + ENSEMBLE for one in model if one != INTERPOLATION and ensemble)]
     measured = ["niqe", *(["features"] if can_measure_features() else [])] if perceptual else []
@@ -137,9 +163,12 @@ def numbers(text: str, option: str) -> list[float]:
     from usrnet.errors import UsrnetError
 
     try:
-        return [float(part) for part in text.split(",")]
-    except ValueError as error:
-        raise UsrnetError(f"{option} {text!r} is not a list of numbers such as 2,3,4") from error
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        values = [math.nan]
+    if not all(map(math.isfinite, values)):
+        raise UsrnetError(f"{option} {text!r} is not a list of numbers such as 2,3,4")
+    return values
 
 
 def find_kernels(folder: Path) -> Path:
@@ -161,6 +190,6 @@ def whole(values: list[float]) -> list[int]:
     from usrnet.errors import UsrnetError
 
     for value in values:
-        if value != int(value):
+        if not value.is_integer():
             raise UsrnetError(f"--scales: {value} is not a whole number")
     return [int(value) for value in values]

@@ -1,12 +1,17 @@
 """``usrnet kernel``: write a blur kernel to a file."""
 
+import warnings
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+MENDING = ("align", "center", "background", "gamma")
+MEASURING = ("from_stars", "from_beads", "from_edge")
+
 
 def kernel(
+    context: typer.Context,
     spec: Annotated[
         str,
         typer.Argument(
@@ -46,20 +51,28 @@ def kernel(
 ) -> None:
     """Write a blur kernel to a file, mend or convert a kernel file, or measure a kernel in a picture."""
     from usrnet import kernels
+    from usrnet.cli.usage import check_output, given, refuse
     from usrnet.degradation import check_scale
-    from usrnet.errors import UsrnetError
+    from usrnet.errors import UsrnetError, UsrnetWarning
 
-    if from_stars or from_beads or from_edge:
-        measure(spec, output, check_scale(scale), points="stars" if from_stars else "beads", box=from_edge)
-        return
     check_scale(scale)
+    mending, measuring = given(context, MENDING), given(context, MEASURING)
+    if measuring:
+        refuse(measuring[1:], reason=f"one kernel is measured at a time, and {measuring[0]} is given already")
+        refuse(mending, reason=f"only for kernel files, and {measuring[0]} measures a kernel in a picture")
+        check_output(output, Path(spec))
+        measure(spec, output, scale, points="stars" if from_stars else "beads", box=from_edge)
+        return
+    check_output(output)
     file = kernels.split_index(spec)
     if file is None:
-        if align or center or background is not None or gamma is not None:
-            raise UsrnetError(f"--align, --center, --background and --gamma mend kernel files, and {spec} is none")
+        refuse(mending, reason=f"only for kernel files, and {spec} is none")
         made = kernels.parse(spec, scale)
     else:
-        made = kernels.load_raw(file[0], index=file[1])
+        with warnings.catch_warnings():
+            if gamma is not None:  # then nobody has to be told of it
+                warnings.filterwarnings("ignore", "(?s).* gamma-coded", UsrnetWarning)
+            made = kernels.load_raw(file[0], index=file[1])
         if gamma is not None:
             if not 0 < gamma < 10:
                 raise UsrnetError(f"gamma {gamma:g} is not a power between 0 and 10")

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import sys
 import traceback
 import warnings
@@ -83,16 +84,19 @@ def restore(
     left alone; if it was made with other settings that is an error. One bad picture does not stop the others.
     """
     from usrnet import io
+    from usrnet.atomic import ensure_writable
     from usrnet.cli.progress import progress_bar
+    from usrnet.cli.usage import check_kernel, refuse
     from usrnet.device import describe_device, keep_freed_memory
     from usrnet.errors import UsrnetError, UsrnetWarning
+    from usrnet.kernels import split_index
     from usrnet.restoration import (
         AUTO,
         Handling,
         Restorer,
         ask,
+        ask_channels,
         default_kernel,
-        observe_channels,
         restore_pictures,
         sort_out,
     )
@@ -100,13 +104,19 @@ def restore(
     from usrnet.restoration.light import Light
     from usrnet.restoration.noise import parse_noise
 
+    check_kernel(kernel)
+    from_files = kernel is not None and (
+        split_index(kernel) or kernel.lower().endswith(".json") or Path(kernel).is_dir()
+    )
+    if align and not from_files:
+        refuse(["--align"], reason=f"only for kernel files, and {kernel or default_kernel(scale)} is none")
     handling = Handling(white=io.parse_white(white), all_pages=all_pages, strip=strip)
     said: dict[str, Any] = {
         "scale": scale, "noise_level": noise, "light": cast(Light, light), "saturation": saturation,
         "corner_boost": corner_boost, "align": align,
     }  # fmt: skip
-    several = all_pages and AUTO not in (kernel, noise)
-    known = observe_channels(kernel=kernel, **said) if several else ask(kernel=kernel, **said)
+    several = all_pages and kernel != AUTO
+    known = ask_channels(kernel=kernel, **said) if several else ask(kernel=kernel, **said)
     if scale == 1 and kernel is None:
         note = "--scale 1 without --kernel takes the picture for almost sharp: say its blur, or --kernel auto"
         warnings.warn(note, UsrnetWarning, stacklevel=2)
@@ -126,11 +136,21 @@ def restore(
     def say(text: str) -> None:
         print(text, file=sys.stderr)
 
+    def print_record(outcome: "Outcome", more: dict[str, Any]) -> None:
+        source, target = outcome.job.names
+        record = {"input": source, "output": target, "status": outcome.status, **more}
+        print(json.dumps(record, ensure_ascii=False), flush=True)
+
     todo, settled = sort_out(jobs, overwrite=overwrite)
     for outcome in settled:
         say(outcome.message)
+        if as_json:
+            print_record(outcome, {"reason": outcome.message})
     failures = sum(outcome.status == "failed" for outcome in settled)
     if todo:
+        if output not in (None, "-"):
+            target = Path(output)
+            ensure_writable(target.parent if any(job.target == target for job in todo) else target)
         keep_freed_memory()
         if threads:
             import torch
@@ -156,12 +176,12 @@ def restore(
                 if outcome.status == "failed":
                     failures += 1
                     say(f"usrnet: {outcome.message}")
+                    if as_json:
+                        print_record(outcome, {"reason": outcome.message})
                     if "--debug" in sys.argv and outcome.error is not None:
                         say("".join(traceback.format_exception(outcome.error)))
                 elif as_json:
                     record: dict[str, Any] = {
-                        "input": source,
-                        "output": target,
                         "scale": scale,
                         "kernel": kernel or default_kernel(scale),
                         "noise_level": level,
@@ -174,7 +194,7 @@ def restore(
                     }
                     if outcome.estimate is not None:
                         record["estimate"] = outcome.estimate.record()
-                    print(json.dumps(record, ensure_ascii=False), flush=True)
+                    print_record(outcome, record)
                 else:
                     if outcome.estimate is not None:
                         say(f"{source}: {outcome.estimate}")
@@ -192,16 +212,26 @@ def light_of(outcome: "Outcome") -> str:
 
 def plan(inputs: list[str], output: str | None, recipe: "Recipe", *, recursive: bool) -> "list[Job]":
     """What is read and written; ``-`` is standard input or output. Raises ``UsrnetError``."""
+    from usrnet.cli.usage import before_any_picture
     from usrnet.errors import UsrnetError
+    from usrnet.io import kind_of
     from usrnet.restoration.jobs import Job, find_pictures, plan_jobs
 
     if "-" in inputs:
         if inputs != ["-"]:
             raise UsrnetError("standard input (-) cannot be mixed with files")
-        return [Job(sys.stdin.buffer, sys.stdout.buffer if output in (None, "-") else Path(output), recipe)]
+        if output in (None, "-"):
+            return [Job(sys.stdin.buffer, sys.stdout.buffer, recipe)]
+        target = Path(output)
+        if output.endswith(("/", os.sep)) or target.is_dir():
+            raise UsrnetError(f"{output} is a folder, and what comes from standard input has no name: name a file")
+        with before_any_picture():
+            kind_of(target, animated=recipe.all_pages)
+        return [Job(sys.stdin.buffer, target, recipe)]
     if output == "-":
         if len(inputs) != 1:
             raise UsrnetError("only one picture can be written to standard output")
         return [Job(Path(inputs[0]), sys.stdout.buffer, recipe)]
     found = find_pictures(inputs, recursive=recursive, passed_over=lambda text: print(text, file=sys.stderr))
-    return plan_jobs(found, output, recipe)
+    with before_any_picture():
+        return plan_jobs(found, output, recipe)

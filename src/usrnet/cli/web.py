@@ -17,6 +17,9 @@ def web(
     ] = None,
 ) -> None:
     """Open a local page: drop a photo, move the sliders, see the difference. Ctrl-C ends it."""
+    import os
+    import signal
+    import sys
     import threading
 
     from usrnet.web.server import serving
@@ -28,6 +31,13 @@ def web(
         load(name)  # a wrong name is told before the page opens
     if host not in ("127.0.0.1", "localhost", "::1") and not password:
         typer.echo("note: everyone who can reach this machine can use the page; --password protects it", err=True)
-    with serving(host=host, port=port, password=password, models=models) as page:
-        typer.echo(f"{page.local_url} (Ctrl-C ends it)", err=True)
-        threading.Event().wait()
+    # What ends services and containers: by itself it would leave the folder with people's pictures behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
+    try:
+        with serving(host=host, port=port, password=password, models=models) as page:
+            typer.echo(f"{page.local_url} (Ctrl-C ends it)", err=True)
+            threading.Event().wait()
+    except (KeyboardInterrupt, SystemExit) as ended:
+        typer.echo("usrnet: stopped", err=True)
+        # At once: a restoration may be at work, and torch aborts where Python ends beneath its threads.
+        os._exit(128 + (signal.SIGTERM if isinstance(ended, SystemExit) else signal.SIGINT))

@@ -40,6 +40,8 @@ def busiest(picture: np.ndarray, side: int) -> tuple[int, int]:
     from scipy.ndimage import uniform_filter
 
     grey = picture.mean(axis=-1) if picture.ndim == 3 else picture
+    if min(grey.shape) < 2:
+        return 0, 0  # edges need two pixels
     half = side // 2
     down, right = np.gradient(grey.astype(np.float64))
     edges = uniform_filter(np.hypot(down, right), side)

@@ -197,7 +197,7 @@ def load_field(path: Path | str, *, scale: int = 1, align: bool | None = None) -
         raise UsrnetError(
             f"{path} holds {len(stack)} kernels: a square grid needs 4, 9, 16, …; a .json file says others"
         )
-    rows = [list(stack[row * side : (row + 1) * side]) for row in range(side)]
+    rows: list[list[np.ndarray | str]] = [list(stack[row * side : (row + 1) * side]) for row in range(side)]
     return field(rows, scale=scale, name=str(path), align=align, from_files=True)
 
 
@@ -211,9 +211,9 @@ def resolve_field(kernel: object, *, scale: int, align: bool | None = None) -> F
     """The field that a person means, or None where it is one kernel: a ``.json`` file or a folder is a field."""
     if isinstance(kernel, Field):
         return kernel
-    if isinstance(kernel, str) and (
-        Path(kernel).suffix.lower() == ".json" or _kind_of_path(Path(kernel)) == "folder"
-    ):
+    if not isinstance(kernel, str) or not kernel:  # no text at all would be the folder that one is in
+        return None
+    if Path(kernel).suffix.lower() == ".json" or _kind_of_path(Path(kernel)) == "folder":
         return load_field(kernel, scale=scale, align=align)
     return None
 

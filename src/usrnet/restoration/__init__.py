@@ -8,10 +8,9 @@ from usrnet.restoration.observation import (
     Observation,
     default_kernel,
     observe,
-    observe_channels,
 )
 from usrnet.restoration.restorer import Boundary, Restorer, inference, restore
-from usrnet.restoration.unknown import AUTO, Unknown, ask, settle
+from usrnet.restoration.unknown import AUTO, Unknown, ask, ask_channels, settle
 
 __all__ = [
     "AUTO",
@@ -24,10 +23,10 @@ __all__ = [
     "Restorer",
     "Unknown",
     "ask",
+    "ask_channels",
     "default_kernel",
     "inference",
     "observe",
-    "observe_channels",
     "restore",
     "restore_file",
     "restore_pictures",

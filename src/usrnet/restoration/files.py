@@ -117,7 +117,7 @@ def restore_file(
     restorer: Restorer,
     source: Path | BinaryIO,
     target: Path | BinaryIO,
-    known: Observation | Unknown | Sequence[Observation],
+    known: Observation | Unknown | Sequence[Observation | Unknown],
     *,
     handling: Handling | None = None,
     provenance: str | None = None,
@@ -180,14 +180,14 @@ def restore_file(
 
 
 def _settled(
-    known: Observation | Unknown | Sequence[Observation], origin: _Source
+    known: Observation | Unknown | Sequence[Observation | Unknown], origin: _Source
 ) -> "tuple[Sequence[Observation], Estimate | None]":
     """What is known of a picture once it has been looked at."""
     beside = origin.metadata
-    if isinstance(known, Observation | Unknown):
-        observation, found = settle(known, _Seen(origin), beside)
-        return [observation], found
-    return [one.stored_as(**beside.storage) for one in known], None
+    first, *others = [known] if isinstance(known, Observation | Unknown) else known
+    observation, found = settle(first, _Seen(origin), beside)
+    rest = [one.with_noise(observation.noise_level) if isinstance(one, Unknown) else one for one in others]
+    return [observation, *(one.stored_as(**beside.storage) for one in rest)], found
 
 
 @dataclass(frozen=True)
@@ -410,7 +410,7 @@ def _restore_stack(
     restorer: Restorer,
     origin: stack.Stack,
     target: Path | BinaryIO,
-    known: Observation | Unknown | Sequence[Observation],
+    known: Observation | Unknown | Sequence[Observation | Unknown],
     *,
     handling: Handling,
     provenance: str | None,

@@ -61,7 +61,7 @@ def sort_out(jobs: Iterable[Job], *, overwrite: bool) -> tuple[list[Job], list[O
 def restore_pictures(
     restorer: Restorer,
     jobs: Iterable[Job],
-    known: Observation | Unknown | Sequence[Observation],
+    known: Observation | Unknown | Sequence[Observation | Unknown],
     *,
     handling: Handling | None = None,
     max_pixels: int = pictures.DEFAULT_MAX_PIXELS,

@@ -82,8 +82,13 @@ class Recipe:
     @classmethod
     def of(cls, path: Path) -> "Recipe | None":
         """The recipe that a file carries, or None when it is no result of ours."""
+        return cls.read(read_provenance(path) or "")
+
+    @classmethod
+    def read(cls, text: str) -> "Recipe | None":
+        """The inverse of :meth:`text`; None for any other text."""
         try:
-            return cls(**json.loads(read_provenance(path) or ""))
+            return cls(**json.loads(text))
         except (ValueError, TypeError):
             return None
 

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 
@@ -122,14 +121,6 @@ def _check_saturation(saturation: float | str) -> float | None:
     if not 1 <= level <= 255:
         raise UsrnetError(f"saturation {level:g} is not a level from 1 to 255")
     return level / 255
-
-
-def observe_channels(*, kernel: str | None, **known: Any) -> list[Observation]:
-    """One observation, or one for each kernel of a file that holds several; see ``observe``."""
-    file = kernels.split_index(kernel) if kernel is not None else None
-    if kernel is None or file is None or file[1] is not None or (count := len(kernels.load_all(file[0]))) == 1:
-        return [observe(kernel=kernel, **known)]
-    return [observe(kernel=f"{kernel}:{index + 1}", **known) for index in range(count)]
 
 
 def default_kernel(scale: int) -> str:

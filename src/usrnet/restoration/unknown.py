@@ -37,6 +37,11 @@ class Unknown:
     light: Light = "stored"
     field: kernels.Field | None = None
 
+    def with_noise(self, level: NoiseLevel) -> Observation:
+        """The observation that it is once the noise is known too."""
+        assert self.taps is not None
+        return Observation(self.scale, self.taps, level, self.saturation, self.light, field=self.field)
+
 
 def ask(
     *,
@@ -78,6 +83,14 @@ def ask(
         light if unknown_kernel else known.light,
         known.field,
     )
+
+
+def ask_channels(*, kernel: str | None, **known: Any) -> list[Observation | Unknown]:
+    """As :func:`ask`, for each kernel of a file that holds several."""
+    file = kernels.split_index(kernel) if kernel is not None else None
+    if kernel is None or file is None or file[1] is not None or (count := len(kernels.load_all(file[0]))) == 1:
+        return [ask(kernel=kernel, **known)]
+    return [ask(kernel=f"{kernel}:{index + 1}", **known) for index in range(count)]
 
 
 def settle(known: Observation | Unknown, pixels: Any, beside: "Metadata") -> "tuple[Observation, Estimate | None]":

@@ -63,7 +63,7 @@ def build(folder: Path, models: list[str]) -> Blocks:
     """The page. ``folder``: where results go; ``models``: names and files to choose from."""
     jobs = Jobs()
     start = Settings()
-    offered = {Path(model).name: model for model in models}
+    offered = names_of(models)
     has_crisp = "default" in models and packaged_file(actions.CRISP) is not None
     shown_to_people = told(folder)
 
@@ -259,6 +259,17 @@ def build(folder: Path, models: list[str]) -> Blocks:
         page.unload(cancel_all)
     page.queue(max_size=limits.WAITING + limits.AT_ONCE, default_concurrency_limit=4)
     return page
+
+
+def names_of(models: list[str]) -> dict[str, str]:
+    """The models by what people choose from: the name of a file, with as many of its folders as tell it apart."""
+    named: dict[str, str] = {}
+    for model in models:
+        others = {Path(other).parts for other in models if Path(other) != Path(model)}
+        parts = Path(model).parts
+        length = next((n for n in range(1, len(parts)) if parts[-n:] not in {one[-n:] for one in others}), len(parts))
+        named[str(Path(*parts[-length:]))] = model
+    return named
 
 
 @contextmanager
