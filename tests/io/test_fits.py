@@ -1,5 +1,7 @@
 """FITS as astronomers write it."""
 
+import re
+
 import numpy as np
 import pytest
 
@@ -204,3 +206,18 @@ def test_tiles_must_have_the_size_that_the_header_says(tmp_path, kind, bend):
     (tmp_path / "a.fits").write_bytes(data[:place] + bend(stream) + data[place + len(stream) :])
     with pytest.raises(PictureError, match="tile 2 is of another size"):
         io.read_whole(tmp_path / "a.fits")
+
+
+@pytest.mark.parametrize("kind", ["HCOMPRESS_1", "RICE_1", "GZIP_1"])
+def test_tiles_that_are_larger_than_what_holds_them(tmp_path, kind):
+    """The decoders would read beyond their memory."""
+    values = np.arange(256, dtype=np.int16).reshape(16, 16)
+    fits.CompImageHDU(values, compression_type=kind, tile_shape=(16, 16)).writeto(tmp_path / "a.fits")
+    assert io.read_whole(tmp_path / "a.fits").pixels.shape == (16, 16)
+    data = (tmp_path / "a.fits").read_bytes()
+    card = re.search(rb"PCOUNT  = +[0-9]+ ", data)
+    assert card
+    short = b"PCOUNT  = 8".ljust(len(card[0]))
+    (tmp_path / "b.fits").write_bytes(data.replace(card[0], short, 1))
+    with pytest.raises(PictureError, match="bytes of tiles where there are fewer"):
+        io.read_whole(tmp_path / "b.fits")

@@ -135,6 +135,9 @@ def _check_streams(packed: Any, name: str) -> None:
     ``packed``: the table that holds the tiles.
     """
     header = packed.header
+    held = sum(np.asarray(stream).nbytes for stream in packed.data["COMPRESSED_DATA"])
+    if held > int(header.get("PCOUNT", 0)):
+        raise PictureError(f"{name}: the picture is damaged ({held} bytes of tiles where there are fewer)")
     kind = str(header.get("ZCMPTYPE", "")).strip()
     if kind not in ("HCOMPRESS_1", "PLIO_1"):
         return
