@@ -100,7 +100,9 @@ def test_a_field_beats_its_mean_and_leaves_no_seams(photo):
     assert at < 1.1 * steps[20:-20].mean()
 
 
-@pytest.mark.parametrize("text", ["gaussian:" + "[" * 3000, "9" * 5000])
+@pytest.mark.parametrize(
+    "text", ["gaussian:" + "[" * 3000, "9" * 5000, "motion:" + "9" * 5000, "psf.npy:" + "9" * 5000]
+)
 def test_texts_that_can_name_no_file(tmp_path, text):
     (tmp_path / "grid.json").write_text(json.dumps({"kernels": [["gaussian:1", text]]}))
     with pytest.raises(UsrnetError, match="kernel"):

@@ -107,7 +107,7 @@ def load_all(path: Path | str) -> list[np.ndarray]:
 
 def split_index(text: str) -> tuple[Path, Index] | None:
     """The file and the index that a text such as ``psf.tif:3`` names; None for what names no kernel file."""
-    if found := re.fullmatch(r"(.+):(\d+|rgb)", text, re.IGNORECASE | re.DOTALL):
+    if found := re.fullmatch(r"(.+):(\d{1,9}|rgb)", text, re.IGNORECASE | re.DOTALL):
         path = Path(found[1])
         if path.suffix.lower() in SUFFIXES:
             return path, "rgb" if found[2].lower() == "rgb" else int(found[2])

@@ -74,8 +74,8 @@ def parse(text: str, scale: int = 1, *, align: bool | None = None) -> np.ndarray
     if text == "bicubic":
         return bicubic(scale)
     if name == "motion" and colon:
-        if not re.fullmatch(r"\d+", values):
-            raise UsrnetError(f"kernel {text!r}: the seed of motion must be a whole number, as in motion:7")
+        if not re.fullmatch(r"\d{1,99}", values):
+            raise UsrnetError(f"kernel {text[:99]!r}: the seed of motion must be a whole number, as in motion:7")
         return motion(int(values), scale=scale)
     if name in FAMILIES and colon:
         family, *ways = FAMILIES[name]
