@@ -180,7 +180,7 @@ def test_results_at_an_address_that_were_made_otherwise(photos: Path, tmp_path: 
             usual = plan_batch(photos.as_uri(), out.as_uri(), Settings())
             manifest.add(_row(task, task.settings.recipe(usual.model), "written") for task in usual.tasks)
         before = dict(manifest.rows)
-        todo = {task.target for task in _still_to_do(plan, manifest, overwrite=overwrite)}
+        todo = {task.target for task, _ in _still_to_do(plan, manifest, overwrite=overwrite)}
         assert not todo & {row.output for row in manifest.rows.values() if row != before.get(row.output)}
         return {Path(row.output).name: (row.status, row.error) for row in manifest.rows.values()} | {
             Path(target).name: ("todo", "") for target in todo

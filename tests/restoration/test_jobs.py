@@ -158,6 +158,7 @@ def test_a_grid_counts_with_the_files_that_it_names(folder):
     assert before == fingerprint(folder / "grid.json")
     np.save(folder / "one.npy", np.eye(3) / 3)
     assert fingerprint(folder / "grid.json") != before
+    assert fingerprint(folder)  # a folder counts with its files, whatever folders lie in it
 
 
 def test_a_name_with_a_slash_is_a_folder_and_what_cannot_be_written_is_refused(folder):

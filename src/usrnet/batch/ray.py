@@ -99,8 +99,8 @@ def run_batch(
     return manifest
 
 
-def _still_to_do(plan: Plan, manifest: Manifest, *, overwrite: bool) -> list[Task]:
-    """The tasks without a result; the others are noted in the manifest."""
+def _still_to_do(plan: Plan, manifest: Manifest, *, overwrite: bool) -> list[tuple[Task, Recipe]]:
+    """The tasks without a result, with their recipes; the others are noted in the manifest."""
     todo = []
     for task in plan.tasks:
         job = _job(task, plan.model)
@@ -117,7 +117,7 @@ def _still_to_do(plan: Plan, manifest: Manifest, *, overwrite: bool) -> list[Tas
             status = outcome.status
             manifest.add([_row(task, job.recipe, status, error=outcome.message if status == "failed" else "")])
         if fresh:
-            todo.append(task)
+            todo.append((task, job.recipe))
     return todo
 
 
@@ -136,7 +136,7 @@ def _sort_out_elsewhere(job: Job, address: str) -> tuple[list[Job], list[Outcome
 def _dataset(
     ray: Any,
     plan: Plan,
-    todo: list[Task],
+    todo: list[tuple[Task, Recipe]],
     network: Any,
     workers: int | None,
     threads: int,
@@ -159,7 +159,7 @@ def _dataset(
             f"{WORKER_MEMORY / 2**30:g} GB{' and a GPU' if gpus else ''}: give fewer --threads, or a larger machine"
         )
     size = min(most if workers is None else workers, len(todo))
-    settings = list(dict.fromkeys(task.settings for task in todo))
+    settings = list(dict.fromkeys(task.settings for task, _ in todo))
     number = {known: index for index, known in enumerate(settings)}
     if not gpus:
         choose_precision(precision, choose_device("cpu"))  # told here, or every worker would stop at it
@@ -171,9 +171,9 @@ def _dataset(
             "source": task.source,
             "target": task.target,
             "settings": number[task.settings],
-            "recipe": _job(task, plan.model).recipe.text(),
+            "recipe": recipe.text(),
         }
-        for task in todo
+        for task, recipe in todo
     ]
     return ray.data.from_items(names, override_num_blocks=min(len(names), MOST_BLOCKS)).map_batches(
         Worker,

@@ -89,7 +89,7 @@ def restore(
     from usrnet.cli.usage import check_kernel, refuse
     from usrnet.device import describe_device, keep_freed_memory
     from usrnet.errors import UsrnetError, UsrnetWarning
-    from usrnet.kernels import split_index
+    from usrnet.kernels import is_grid, split_index
     from usrnet.restoration import (
         AUTO,
         Handling,
@@ -105,9 +105,7 @@ def restore(
     from usrnet.restoration.noise import parse_noise
 
     check_kernel(kernel)
-    from_files = kernel is not None and (
-        split_index(kernel) or kernel.lower().endswith(".json") or Path(kernel).is_dir()
-    )
+    from_files = kernel is not None and (split_index(kernel) or is_grid(kernel))
     if align and not from_files:
         refuse(["--align"], reason=f"only for kernel files, and {kernel or default_kernel(scale)} is none")
     handling = Handling(white=io.parse_white(white), all_pages=all_pages, strip=strip)

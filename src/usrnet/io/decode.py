@@ -16,7 +16,7 @@ from usrnet.io import deep, fits
 from usrnet.io.colours import cmyk_to_rgb, lab_to_rgb
 from usrnet.io.foreign import refuse_foreign
 from usrnet.io.levels import Levels, White, choose_with_note, full_scale
-from usrnet.io.metadata import Metadata, checked_profile, clean_exif, from_pillow, note_of, profile_space
+from usrnet.io.metadata import Metadata, checked_profile, clean_exif, from_pillow, note_of, profile_space, readable
 from usrnet.io.planes import join, split
 from usrnet.io.provenance import PNG_MAGIC
 from usrnet.io.quiet import quiet
@@ -292,10 +292,7 @@ def _with_iptc(metadata: Metadata, image: ImageFile.ImageFile, note: Callable[[s
 
 def _xml(value: bytes) -> str:
     """A text of IPTC, which is UTF-8 where it can be, for XML."""
-    try:
-        text = value.decode("utf-8")
-    except UnicodeDecodeError:
-        text = value.decode("latin-1")
+    text = readable(value.decode("latin-1"))
     return escape(re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f]", "", text).strip())
 
 

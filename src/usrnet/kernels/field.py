@@ -211,11 +211,14 @@ def resolve_field(kernel: object, *, scale: int, align: bool | None = None) -> F
     """The field that a person means, or None where it is one kernel: a ``.json`` file or a folder is a field."""
     if isinstance(kernel, Field):
         return kernel
-    if not isinstance(kernel, str) or not kernel:  # no text at all would be the folder that one is in
-        return None
-    if Path(kernel).suffix.lower() == ".json" or _kind_of_path(Path(kernel)) == "folder":
-        return load_field(kernel, scale=scale, align=align)
-    return None
+    return load_field(kernel, scale=scale, align=align) if isinstance(kernel, str) and is_grid(kernel) else None
+
+
+def is_grid(text: str) -> bool:
+    """Whether a kernel's text names a grid of them: a ``.json`` file or a folder."""
+    if not text:  # would be the folder that one is in
+        return False
+    return Path(text).suffix.lower() == ".json" or _kind_of_path(Path(text)) == "folder"
 
 
 def _kind_of_path(path: Path) -> str | None:

@@ -419,7 +419,7 @@ def _restore_stack(
 ) -> "tuple[Observation, Estimate | None]":
     """Every picture of a stack, each by itself; what is unknown is found in the first."""
     kind = stack.target_kind(target, origin)
-    first = origin.picture(0)
+    first, gaps_of_first = _without_gaps(origin.picture(0))
     scale = known.scale if isinstance(known, Observation | Unknown) else known[0].scale
     pictures.check_target(target, *(scale * length for length in first.pixels.shape[:2]), animated=True)
     levels = _levels_of_stack(origin, handling)
@@ -437,7 +437,7 @@ def _restore_stack(
 
     def results() -> Iterator[tuple[Picture, Levels | None]]:
         for index in range(origin.count):
-            picture, gaps = _without_gaps(origin.picture(index) if index else first)
+            picture, gaps = _without_gaps(origin.picture(index)) if index else (first, gaps_of_first)
             own = levels or pictures.levels_of(picture, handling.white, lambda text: None)
             part = _Source(picture.pixels, picture.pixels.dtype, picture.extra, own, picture.metadata, gaps)
             chosen = _for_bands(choose(index), part.shape, part.extra, origin.name)

@@ -100,9 +100,10 @@ def fingerprint(path: Path) -> str:
     """
     mark = hashlib.blake2b(digest_size=4)
     try:
-        files = sorted(path.iterdir()) if path.is_dir() else [path]
+        files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
         if path.suffix.lower() == ".json":
-            files += sorted(file for file in path.parent.iterdir() if file.name in path.read_text("utf-8", "ignore"))
+            grid = path.read_text("utf-8", "ignore")
+            files += sorted(file for file in path.parent.iterdir() if file.name in grid)
         for file in files:
             with file.open("rb") as content:
                 size = content.seek(0, os.SEEK_END)

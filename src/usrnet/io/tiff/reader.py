@@ -4,7 +4,6 @@ The rule from stored samples to pixels is the same for a strip of a picture larg
 """
 
 import logging
-import os
 import re
 import struct
 from collections.abc import Iterator
@@ -152,12 +151,12 @@ def _check_depths(file: BinaryIO, name: str) -> None:
         while (offset := read(number)) and offset not in seen:
             seen.add(offset)
             file.seek(start + offset)
-            entries = read(count)
-            for _ in range(entries):
-                tag, kind = read("H"), read("H")
+            size = read(count) * entry
+            entries = file.read(size)
+            for at in range(0, len(entries) - 3, entry):
+                tag, kind = struct.unpack_from(order + "HH", entries, at)
                 if tag == _DEPTH and kind not in _WHOLE:
                     raise PictureError(f"{name}: the picture is damaged (its depth is no number)")
-                file.seek(entry - 4, os.SEEK_CUR)
     file.seek(start)
 
 
