@@ -11,6 +11,7 @@ import tifffile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 from usrnet import io as pictures
 from usrnet.errors import PictureError, UsrnetError, UsrnetWarning
@@ -407,12 +408,22 @@ def test_alpha_is_enlarged_within_its_range():
 # IPTC
 
 
-def with_iptc(data: bytes, *fields: tuple[int, int, bytes]) -> bytes:
-    """A JPEG with the segment that Photoshop puts captions into."""
-    block = b"".join(
+def iptc(*fields: tuple[int, int, bytes]) -> bytes:
+    """A block of captions."""
+    return b"".join(
         b"\x1c" + bytes([record, name]) + struct.pack(">H", len(text)) + text for record, name, text in fields
     )
-    part = b"Photoshop 3.0\x008BIM\x04\x04\0\0" + struct.pack(">I", len(block)) + block + bytes(len(block) % 2)
+
+
+def resources(block: bytes) -> bytes:
+    """What Photoshop keeps: something with a name, then a block of captions."""
+    named = b"8BIM\x0b\xb7\x03abc" + struct.pack(">I", 3) + b"123\0"
+    return named + b"8BIM\x04\x04\0\0" + struct.pack(">I", len(block)) + block + bytes(len(block) % 2)
+
+
+def with_iptc(data: bytes, *fields: tuple[int, int, bytes]) -> bytes:
+    """A JPEG with the segment that Photoshop puts captions into."""
+    part = b"Photoshop 3.0\0" + resources(iptc(*fields))
     return data[:2] + b"\xff\xed" + struct.pack(">H", len(part) + 2) + part + data[2:]
 
 
@@ -446,3 +457,79 @@ def test_a_jpeg_without_captions_gets_no_packet(tmp_path):
     for fields in ([], [(1, 90, b"\x1b%G"), (2, 0, b"\0\4")]):
         data = with_iptc(buffer.getvalue(), *fields)
         assert pictures.read_whole(io.BytesIO(data)).metadata.xmp is None
+
+
+CAPTION = [
+    (1, 90, b"\x1b%G"),
+    (2, 0, b"\0\4"),
+    (2, 120, "Café".encode()),
+    (2, 55, b"20240701"),
+    (2, 60, b"120000+0200"),
+]
+
+
+def captioned(path: Path, place: str, *fields: tuple[int, int, bytes]) -> Path:
+    """A picture that holds captions at one of the places where programs put them."""
+    block = iptc(*fields)
+    if place == "profile of a png":
+        data = resources(block)
+        info = PngInfo()
+        info.add_text("Raw profile type iptc", f"\niptc\n{len(data):8}\n{data.hex()}\n", zip=True)
+        Image.new("RGB", (20, 16)).save(path.with_suffix(".png"), pnginfo=info)
+        return path.with_suffix(".png")
+    padded = block + bytes(-len(block) % 4)
+    tag = {
+        "bytes": (33723, "B", len(block), block, True),
+        "words": (33723, "I", len(padded) // 4, struct.unpack(f"<{len(padded) // 4}I", padded), True),
+        "resources": (34377, "B", len(resources(block)), resources(block), True),
+    }[place]
+    pixels = np.zeros((16, 20, 3), np.uint8)
+    tifffile.imwrite(path.with_suffix(".tif"), pixels, byteorder="<", metadata=None, extratags=[tag])
+    return path.with_suffix(".tif")
+
+
+PLACES = ["bytes", "words", "resources", "profile of a png"]
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp"])
+def test_captions_outside_of_jpegs_are_kept(tmp_path, place, suffix):
+    write(tmp_path / f"b{suffix}", pictures.read_whole(captioned(tmp_path / "a", place, *CAPTION)))
+    packet = pictures.read_whole(tmp_path / f"b{suffix}").metadata.xmp or b""
+    assert "Café".encode() in packet
+    assert b"<photoshop:DateCreated>2024-07-01T12:00:00+02:00<" in packet
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_captions_that_a_format_cannot_hold_are_named(tmp_path, place):
+    with pytest.warns(UsrnetWarning, match="BMP does not hold: .*XMP"):
+        write(tmp_path / "b.bmp", pictures.read_whole(captioned(tmp_path / "a", place, *CAPTION)))
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_captions_without_a_place_in_xmp_are_named(tmp_path, place):
+    source = captioned(tmp_path / "a", place, *CAPTION, (2, 7, b"lead"), (2, 118, b"M. Anning"))
+    with pytest.warns(UsrnetWarning, match=r"its IPTC fields 2:07, 2:118 are left out"):
+        pictures.read_whole(source)
+
+
+@pytest.mark.parametrize("place", ["bytes", "resources", "profile of a png"])
+def test_captions_that_are_damaged_are_named(tmp_path, place, monkeypatch):
+    monkeypatch.setitem(globals(), "iptc", lambda *fields: b"\x1c\x02\x78\0\x50 shorter than it says")
+    with pytest.warns(UsrnetWarning, match="IPTC block is broken"):
+        assert pictures.read_whole(captioned(tmp_path / "a", place)).metadata.xmp is None
+
+
+@pytest.mark.parametrize(
+    ("text", "date"), [("20240701", "2024-07-01"), ("20240000", "2024"), ("20240700", "2024-07"), ("July", "July")]
+)
+def test_dates_of_captions_are_written_as_xmp_writes_them(tmp_path, text, date):
+    source = captioned(tmp_path / "a", "bytes", (2, 55, text.encode()))
+    assert f"<photoshop:DateCreated>{date}<".encode() in (pictures.read_whole(source).metadata.xmp or b"")
+
+
+def test_xmp_in_a_profile_of_a_png(tmp_path):
+    packet, info = b"<x:xmpmeta><rdf:Description dc:title='lamp'/></x:xmpmeta>", PngInfo()
+    info.add_text("Raw profile type xmp", f"\nxmp\n{len(packet):8}\n{packet.hex()}\n", zip=True)
+    Image.new("RGB", (20, 16)).save(tmp_path / "a.png", pnginfo=info)
+    assert pictures.read_whole(tmp_path / "a.png").metadata.xmp == packet

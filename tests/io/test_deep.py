@@ -100,6 +100,23 @@ def test_pam_and_pfm(tmp_path):
         assert np.array_equal(io.read_whole(tmp_path / "a.pfm").pixels, floats)
 
 
+@pytest.mark.parametrize("kind", ["P5", "P6"])
+@pytest.mark.parametrize("top", [255, 65535])
+def test_further_pictures_of_a_netpbm_are_named(kind, top):
+    """As ffmpeg and others write them, one behind the other."""
+    size = 5 * 3 * (3 if kind == "P6" else 1) * (2 if top > 255 else 1)
+    one = f"{kind}\n5 3\n{top}\n".encode() + bytes(range(size))
+    assert io.read_whole(streams.BytesIO(one)).pixels.shape[:2] == (3, 5)
+    with pytest.warns(UsrnetWarning, match="several pictures in one file, only the first is used"):
+        assert io.read_whole(streams.BytesIO(2 * one)).pixels.shape[:2] == (3, 5)
+
+
+def test_a_jpeg_of_12_bits_is_named(photo):
+    data = imagecodecs.jpeg_encode(photo[:40, :60].astype(np.uint16) * 16, bitspersample=12, level=95)
+    with pytest.raises(PictureError, match=r"not a JPEG that can be read \(.*more than 8 bits\): convert it"):
+        io.read_whole(streams.BytesIO(data))
+
+
 def test_qoi_jfif_and_mpo(tmp_path, photo):
     image = Image.fromarray(photo[:40, :60])
     (tmp_path / "a.qoi").write_bytes(imagecodecs.qoi_encode(photo[:40, :60].copy()))
@@ -111,6 +128,7 @@ def test_qoi_jfif_and_mpo(tmp_path, photo):
         assert io.read_whole(tmp_path / "a.mpo").pixels.shape == (40, 60, 3)
 
 
+GREY = imagecodecs.cms_profile("gray", gamma=1.8)
 RED = Image.new("RGB", (48, 32), (180, 100, 90))
 # The same numbers of Display P3 and BT.2020 as sRGB, by matrices of the primaries and sRGB's curve in float64
 IN_SRGB = {12: (193, 95, 86), 9: (214, 83, 86)}
@@ -173,6 +191,66 @@ def test_a_curve_of_hdr_is_named(kind, transfer, curve):
 def test_colours_of_which_no_profile_can_be_made_are_named():
     with pytest.warns(UsrnetWarning, match=r"its colours \(primaries 10\) cannot be kept"):
         io.read_whole(streams.BytesIO(encoded("avif", 10, 13)))
+
+
+def grey_encoded(kind: str, transfer: int) -> bytes:
+    buffer, grey = streams.BytesIO(), Image.new("L", (48, 32), 100)
+    if kind == "heic":
+        pillow_heif = pytest.importorskip("pillow_heif")
+        pillow_heif.from_pillow(grey).save(buffer, quality=95)
+    else:
+        grey.save(buffer, kind)
+    return (with_cicp if kind == "png" else declare)(buffer.getvalue(), 1, transfer)
+
+
+@pytest.mark.parametrize("kind", ["avif", "heic", "png"])
+@pytest.mark.parametrize(("transfer", "shown"), [(4, 100), (5, 76), (8, 168)])
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif", ".avif"])
+def test_the_curve_of_a_grey_picture_is_kept(tmp_path, kind, transfer, shown, suffix):
+    """``shown``: what 100 is as sRGB, by the powers 2.2, 2.8 and 1 and sRGB's curve in float64."""
+    (tmp_path / f"a.{kind}").write_bytes(grey_encoded(kind, transfer))
+    picture = io.read_whole(tmp_path / f"a.{kind}")
+    assert picture.pixels.ndim == 2
+    io.write(tmp_path / f"b{suffix}", picture)
+    with Image.open(tmp_path / f"b{suffix}") as image:
+        profile = ImageCms.ImageCmsProfile(streams.BytesIO(image.info["icc_profile"]))
+        made: Any = ImageCms.profileToProfile(image, profile, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        assert abs(made.getpixel((9, 9))[1] - shown) <= 2
+
+
+@pytest.mark.parametrize("kind", ["avif", "heic", "png"])
+def test_the_curve_of_a_grey_picture_that_no_profile_can_say_is_named(kind):
+    assert io.read_whole(streams.BytesIO(grey_encoded(kind, 13))).icc_profile is None
+    with pytest.warns(UsrnetWarning, match=r"its brightness curve \(transfer 9\) cannot be kept"):
+        assert io.read_whole(streams.BytesIO(grey_encoded(kind, 9))).icc_profile is None
+
+
+@pytest.mark.parametrize("mode", ["L", "LA"])
+def test_grey_stays_grey_in_an_avif(tmp_path, mode):
+    picture = io.Picture(
+        np.asarray(Image.new("LA", (48, 32), (100, 180)).convert(mode)), io.Metadata(icc_profile=GREY)
+    )
+    io.write(tmp_path / "a.avif", picture)
+    back = io.read_whole(tmp_path / "a.avif")
+    assert back.pixels.shape == picture.pixels.shape
+    assert back.icc_profile == GREY
+    assert np.abs(back.pixels.astype(int) - picture.pixels).max() <= 1
+
+
+def test_colours_whose_profile_is_of_grey(tmp_path):
+    Image.new("L", (48, 32), 100).convert("P").save(tmp_path / "a.png", icc_profile=GREY)
+    picture = io.read_whole(tmp_path / "a.png")
+    assert (picture.pixels.shape, picture.icc_profile) == ((32, 48), GREY)
+    RED.save(tmp_path / "b.png", icc_profile=GREY)
+    with pytest.warns(UsrnetWarning, match="colour profile does not fit"):
+        assert io.read_whole(tmp_path / "b.png").icc_profile is None
+
+
+def test_a_webp_has_no_profile_of_grey(tmp_path):
+    picture = io.read_whole(streams.BytesIO(grey_encoded("png", 8)))
+    with pytest.warns(UsrnetWarning, match="WEBP does not hold: colour profile of a grey picture"):
+        io.write(tmp_path / "a.webp", picture)
+    assert io.read_whole(tmp_path / "a.webp").icc_profile is None
 
 
 @pytest.mark.parametrize("bits", [8, 16])

@@ -12,9 +12,10 @@ from PIL.PngImagePlugin import PngInfo
 
 from usrnet import io
 from usrnet.errors import UsrnetWarning
-from usrnet.io import Metadata, Picture, PixelSize
+from usrnet.io import Metadata, Picture, PixelSize, note_what_is_lost
 from usrnet.io.metadata import _Text as metadata_text
 from usrnet.io.metadata import read_exif
+from usrnet.restoration import Handling, Restorer, observe, restore_file
 
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6" dc:title="lamp"/></x:xmpmeta>'
@@ -159,6 +160,82 @@ def test_gamma_and_texts_of_a_png(tmp_path):
     assert io.read_whole(tmp_path / "b.png").metadata == picture.metadata
     with pytest.warns(UsrnetWarning, match="JPEG does not hold: gamma"):
         io.write(tmp_path / "b.jpg", Picture(picture.pixels.astype(np.uint8), picture.metadata))
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_texts_of_a_png_by_any_name(tmp_path, late):
+    info = PngInfo()
+    info.add_text("Author", "M. Anning", zip=True)
+    info.add_itxt("Title", "Küste", "de", "Titel")
+    info.add_text("date:create", "2024-07-01")
+    info.add_itxt("XML:com.adobe.xmp", XMP.decode())
+    Image.fromarray(np.zeros((9, 9), np.uint8)).save(tmp_path / "a.png", pnginfo=info)
+    if late:  # ImageMagick and others write them behind the pixels
+        data = (tmp_path / "a.png").read_bytes()
+        pixels, end = data.index(b"IDAT") - 4, data.index(b"IEND") - 4
+        (tmp_path / "a.png").write_bytes(data[:33] + data[pixels:end] + data[33:pixels] + data[end:])
+    picture = io.read_whole(tmp_path / "a.png")
+    assert picture.metadata.texts == {"Author": "M. Anning", "Title": "Küste"}
+    assert picture.metadata.xmp is not None
+    io.write(tmp_path / "b.png", picture)
+    with Image.open(tmp_path / "b.png") as image:
+        assert (image.info["Author"], image.info["Title"]) == ("M. Anning", "Küste")
+    with pytest.warns(UsrnetWarning, match=r"TIFF does not hold: texts \(Author, Title\)"):
+        note_what_is_lost(picture.metadata, "TIFF", "b.tif")
+    assert not picture.metadata.stripped().texts
+
+
+@pytest.mark.parametrize("attribute", [True, False])
+def test_further_segments_of_xmp_are_named(tmp_path, attribute):
+    space = b"xmlns:xmpNote='http://ns.adobe.com/xmp/note/'"
+    said = (
+        b" xmpNote:HasExtendedXMP='00FF'/>"
+        if attribute
+        else b"><xmpNote:HasExtendedXMP>00FF</xmpNote:HasExtendedXMP>"
+    )
+    packet = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'><rdf:Description dc:title='lamp' " + space + said
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.jpg", xmp=packet)
+    with pytest.warns(UsrnetWarning, match="its extended XMP is left out"):
+        found = io.read_whole(tmp_path / "a.jpg").metadata.xmp
+    assert found is not None
+    assert b"HasExtendedXMP" not in found
+    assert b"lamp" in found
+
+
+def imagej_stack(path: Path) -> np.ndarray:
+    planes = 400 * np.arange(2 * 8 * 9, dtype=np.uint16).reshape(2, 8, 9)
+    luts = [np.full((3, 256), value, np.uint8) for value in (1, 2)]
+    notes = {
+        "Info": "a lens",
+        "Labels": ["dapi", "gfp"],
+        "LUTs": luts,
+        "Ranges": (0.0, 9.0, 0.0, 5.0),
+        "ROI": b"Iout" * 20,
+    }
+    tifffile.imwrite(path, planes, imagej=True, metadata={"axes": "CYX", **notes})
+    return planes
+
+
+@pytest.mark.filterwarnings("ignore:.*ImageJ drew on it", "ignore:.*only the first is used")
+def test_what_imagej_noted_is_kept(tmp_path):
+    imagej_stack(tmp_path / "a.tif")
+    restorer, known = Restorer("tv", device="cpu", precision="fp32"), observe(scale=2, kernel="delta", noise_level=0)
+    with pytest.warns(UsrnetWarning, match=r"what ImageJ drew on it is left out \(ROI\)"):
+        restore_file(restorer, tmp_path / "a.tif", tmp_path / "b.tif", known, handling=Handling(all_pages=True))
+    with tifffile.TiffFile(tmp_path / "b.tif") as file:
+        found = file.imagej_metadata
+        assert found is not None
+        assert (found["Info"], found["Labels"], found["Ranges"]) == ("a lens", ["dapi", "gfp"], (0, 9, 0, 5))
+        assert [lut[0, 0] for lut in found["LUTs"]] == [1, 2]
+        assert [50839 in page.tags for page in file.pages] == [True, False]  # pyright: ignore[reportAttributeAccessIssue]
+    with pytest.warns(UsrnetWarning, match="only the first is used"):
+        restore_file(restorer, tmp_path / "a.tif", tmp_path / "c.tif", known)
+    with tifffile.TiffFile(tmp_path / "c.tif") as file:
+        assert file.imagej_metadata is not None
+        assert file.imagej_metadata["Info"] == "a lens"
+        assert "Labels" not in file.imagej_metadata
+    with pytest.warns(UsrnetWarning, match=r"PNG does not hold: what ImageJ noted \(Info"):
+        restore_file(restorer, tmp_path / "a.tif", tmp_path / "c.png", known)
 
 
 def test_what_a_format_cannot_hold_is_named_once(tmp_path):

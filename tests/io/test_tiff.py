@@ -501,3 +501,44 @@ def test_a_depth_that_is_a_text(tmp_path, big):
         else:
             with pytest.raises(PictureError, match="its depth is no number"):
                 io.read_whole(path)
+
+
+def test_what_every_page_would_say_is_said_once(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        for _ in range(3):
+            writer.write(np.zeros((8, 9), np.uint8), metadata=None, iccprofile=b"no profile" * 40)
+    with tiff.TiffFile(tmp_path / "a.tif") as file:
+        with pytest.warns(UsrnetWarning, match="colour profile is broken"):
+            file.rows(0).metadata()
+        file.rows(1).metadata()
+
+
+def test_the_names_of_a_document_and_its_page_are_kept(tmp_path):
+    tags = [(269, "s", 0, b"plate 7", True), (285, "s", 0, b"verso", True)]
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((8, 9), np.uint8), photometric="minisblack", extratags=tags)
+    io.write(tmp_path / "b.tif", io.read_whole(tmp_path / "a.tif"))
+    with tifffile.TiffFile(tmp_path / "b.tif") as file:
+        assert [file.pages.first.tags.valueof(tag) for tag in (269, 285)] == ["plate 7", "verso"]
+
+
+def test_a_mask_on_a_page_of_its_own_is_named(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as writer:
+        writer.write(np.zeros((8, 9), np.uint8), metadata=None)
+        writer.write(np.zeros((8, 9), bool), metadata=None, subfiletype=4)
+    with pytest.warns(UsrnetWarning, match="its transparency mask, a page of its own, is left out"):
+        assert io.read_whole(tmp_path / "a.tif").pixels.shape == (8, 9)
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".png"])
+def test_primaries_without_a_profile_are_kept(tmp_path, suffix):
+    points = (0.3127, 0.329, 0.68, 0.32, 0.265, 0.69, 0.15, 0.06)
+    parts = [part for value in points for part in (round(value * 10_000), 10_000)]
+    tags = [(318, "2I", 2, tuple(parts[:4]), True), (319, "2I", 6, tuple(parts[4:]), True)]
+    tifffile.imwrite(
+        tmp_path / "a.tif", np.zeros((8, 9, 3), np.uint8), metadata=None, photometric="rgb", extratags=tags
+    )
+    picture = io.read_whole(tmp_path / "a.tif")
+    io.write(tmp_path / f"b{suffix}", picture)
+    assert io.read_whole(tmp_path / f"b{suffix}").metadata.chromaticities == pytest.approx(points)
+    with pytest.warns(UsrnetWarning, match="JPEG does not hold: gamma and primaries"):
+        io.write(tmp_path / "b.jpg", picture)

@@ -14,7 +14,7 @@ import usrnet
 from usrnet import io, kernels
 from usrnet.errors import PictureError, UsrnetError, UsrnetWarning
 from usrnet.io import tiff
-from usrnet.restoration import Handling, Restorer, ask_channels, files, observe, restore_file
+from usrnet.restoration import Handling, Restorer, ask, ask_channels, files, observe, restore_file
 from usrnet.restoration.folder import restore_pictures
 from usrnet.restoration.jobs import Job, Recipe
 
@@ -414,6 +414,17 @@ def test_fits_cubes(tmp_path, restorer):
     assert np.array_equal(fits.getdata(tmp_path / "b.fits"), cube)
 
 
+@pytest.mark.filterwarnings("ignore:.*only the first is used")
+def test_the_first_page_of_a_stream_says_what_that_of_a_file_says(tmp_path, restorer):
+    """And not that it is a stack, of planes that are not there."""
+    tifffile.imwrite(tmp_path / "a.tif", STACK[:, 0], imagej=True, metadata={"axes": "ZYX", "unit": "um"})
+    restore_file(restorer, tmp_path / "a.tif", tmp_path / "file.tif", NOTHING)
+    with (tmp_path / "a.tif").open("rb") as stream:
+        restore_file(restorer, stream, tmp_path / "stream.tif", NOTHING)
+    assert (tmp_path / "stream.tif").read_bytes() == (tmp_path / "file.tif").read_bytes()
+    assert tifffile.imread(tmp_path / "stream.tif").shape == STACK.shape[2:]
+
+
 # Large files, by rows
 
 
@@ -546,6 +557,35 @@ def test_what_a_geotiff_declares_missing_stays_missing(
     assert 900 < result[~gaps].min() <= result[~gaps].max() < 1.1 * (1000 + range_)
     with tifffile.TiffFile(tmp_path / "out.tif") as file:
         assert file.pages.first.tags[42113].value == str(missing)
+
+
+@pytest.mark.parametrize("all_pages", [False, True])
+@pytest.mark.parametrize(
+    "unknown", [{"kernel": "auto", "noise_level": "auto"}, {"kernel": "delta", "noise_level": "auto"}]
+)
+@pytest.mark.filterwarnings("ignore:.*only the first is used")
+def test_what_is_missing_counts_for_nothing_where_blur_and_noise_are_found(tmp_path, restorer, all_pages, unknown):
+    """A stack with gaps is taken for what the same stack is without them, filled with what lies beside them."""
+    missing = 65535
+    measured = np.tile(20000 + 20000 * SCENE[..., 0], (5, 4))
+    measured = (measured + 300 * np.random.default_rng(1).standard_normal(measured.shape)).astype(np.uint16)
+    gappy = measured.copy()
+    gappy[20:60, 30:80], gappy[70::11, ::7] = missing, missing
+    found = []
+    for name, page in (("filled", files._Gaps(gappy, missing)[:]), ("gappy", gappy)):
+        with tifffile.TiffWriter(tmp_path / f"{name}.tif") as writer:
+            for _ in range(2):
+                tags = [(42113, "s", 0, str(missing).encode(), True)] if name == "gappy" else []
+                writer.write(page, photometric="minisblack", metadata=None, extratags=tags)
+        source, target = tmp_path / f"{name}.tif", tmp_path / f"{name}_out.tif"
+        handling = Handling(all_pages=all_pages)
+        _, estimate = restore_file(restorer, source, target, ask(scale=1, **unknown), handling=handling)
+        assert estimate is not None
+        found.append((estimate.noise_level, estimate.kernel.tolist()))
+    assert found[0] == found[1]
+    assert found[0][0] < 4  # and not the steps at the gaps
+    result = tifffile.imread(tmp_path / "gappy_out.tif", key=0)
+    assert np.array_equal(result == missing, gappy == missing)
 
 
 @pytest.mark.parametrize("text", ["-9999", "nan", "1.5", "words"])

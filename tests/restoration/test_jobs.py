@@ -1,7 +1,9 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from usrnet.errors import UsrnetError
 from usrnet.io import Picture, write
@@ -167,3 +169,18 @@ def test_a_name_with_a_slash_is_a_folder_and_what_cannot_be_written_is_refused(f
     assert job.target == folder / "out_v1.5" / "b_x2.png"
     with pytest.raises(UsrnetError, match=r"cannot write \.gif"):
         plan_jobs(found, folder / "out.gif", at(2))
+
+
+@pytest.mark.parametrize(
+    ("content", "suffix"),
+    [("JPEG", ".png"), ("PNG", ".png"), ("GIF", ".gif"), ("WEBP", ".webp"), ("TIFF", ".tif"), ("nothing", None)],
+)
+@pytest.mark.parametrize("name", ["a.gif", "a.webp", "a.png", "a.tif"])
+def test_a_wrong_name_does_not_say_what_all_the_pictures_are_written_as(tmp_path, content, suffix, name):
+    if content != "nothing":
+        Image.new("RGB", (8, 6)).save(tmp_path / name, content)
+    recipe = replace(at(1), all_pages=True)
+    (job,) = plan_jobs(find_pictures([str(tmp_path / name)]), None, recipe)
+    if name == "a.tif" and suffix == ".png":
+        suffix = ".tif"  # which holds everything
+    assert Path(job.names[1]).name == f"a_x1{suffix or name[1:]}"

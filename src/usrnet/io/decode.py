@@ -1,22 +1,20 @@
 """Picture files read: whatever the format, the pixels upright, their full scale, and what lies beside them."""
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
-from xml.sax.saxutils import escape
 
 import numpy as np
-from PIL import Image, ImageFile, IptcImagePlugin
+from PIL import Image, ImageFile
 
 from usrnet.errors import PictureError, UsrnetWarning
-from usrnet.io import deep, fits
+from usrnet.io import deep, fits, iptc
 from usrnet.io.colours import cmyk_to_rgb, lab_to_rgb
 from usrnet.io.foreign import refuse_foreign
 from usrnet.io.levels import Levels, White, choose_with_note, full_scale
-from usrnet.io.metadata import Metadata, checked_profile, clean_exif, from_pillow, note_of, profile_space, readable
+from usrnet.io.metadata import Metadata, checked_profile, clean_exif, from_pillow, note_of, profile_space, raw_profile
 from usrnet.io.planes import join, split
 from usrnet.io.provenance import PNG_MAGIC
 from usrnet.io.quiet import quiet
@@ -29,20 +27,7 @@ SUFFIXES = (
 )  # fmt: skip
 DEFAULT_MAX_PIXELS = 178_956_970  # Pillow's own limit: what 2 GiB of 8-bit RGB hold, divided by four
 TIFF_MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-# Fields of IPTC's old block and what they are in XMP, with the kind of list that XMP wants (IPTC Photo Metadata 2023)
-_IPTC = {
-    (2, 5): ("dc:title", "Alt"), (2, 120): ("dc:description", "Alt"), (2, 116): ("dc:rights", "Alt"),
-    (2, 80): ("dc:creator", "Seq"), (2, 25): ("dc:subject", "Bag"), (2, 105): ("photoshop:Headline", ""),
-    (2, 110): ("photoshop:Credit", ""), (2, 115): ("photoshop:Source", ""), (2, 40): ("photoshop:Instructions", ""),
-    (2, 85): ("photoshop:AuthorsPosition", ""), (2, 90): ("photoshop:City", ""), (2, 95): ("photoshop:State", ""),
-    (2, 101): ("photoshop:Country", ""), (2, 103): ("photoshop:TransmissionReference", ""),
-    (2, 122): ("photoshop:CaptionWriter", ""),
-}  # fmt: skip
-_XMP_START = (
-    b'<?xpacket begin="\xef\xbb\xbf" id="W5M0MpCehiHzreSzNTczkc9d"?><x:xmpmeta xmlns:x="adobe:ns:meta/">'
-    b'<rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
-)
-_XMP_END = b'</rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
+_UNFIT = "its colour profile does not fit its pixels and is left out"
 # Formats that start other programs, are no pictures, or are read by us.
 _NOT_BY_PILLOW = {"EPS", "WMF", "FPX", "MIC", "HDF5", "GRIB", "BUFR", "PDF", "MPEG", "TIFF", "FITS", "XVTHUMB"}
 
@@ -225,17 +210,17 @@ def _decode(data: bytes, name: str, max_pixels: int) -> Picture:
         return finite(fits.read(data, name, check, note), name)
     if deep.is_heif(data):
         return _heif(data, name, check, note)
-    pixels = deep.netpbm(data, check)
+    pixels = deep.netpbm(data, check, note)
     if pixels is not None:
         return finite(Picture(pixels), name)
     data = deep.sound_png(data, note)
-    with _open_noted(data, note) as image:
+    with _open_noted(data, name, note) as image:
         check(image.width, image.height)
         frames: int = getattr(image, "n_frames", 1)
         if frames > 1:
             image.seek(0)
         metadata, orientation = from_pillow(image, note)
-        metadata = _with_iptc(metadata, image, note)
+        metadata = iptc.with_iptc(metadata, _iptc_of(image), note)
         if frames > 1:
             note(_of_several(image, frames))
         readers = {"PNG": deep.png, "JPEG2000": deep.jpeg2000, "AVIF": deep.avif}
@@ -252,48 +237,26 @@ def _decode(data: bytes, name: str, max_pixels: int) -> Picture:
             if profile_space(profile) == ("GRAY" if grey else "RGB"):
                 metadata = replace(metadata, icc_profile=profile)
             elif profile:
-                note("its colour profile does not fit its pixels and is left out")
+                note(_UNFIT)
+        if not grey and profile_space(metadata.icc_profile) == "GRAY":
+            pixels, metadata = _as_grey(pixels, metadata, note)
     return finite(Picture(orient(pixels, orientation), metadata), name)
 
 
-def _with_iptc(metadata: Metadata, image: ImageFile.ImageFile, note: Callable[[str], None]) -> Metadata:
-    """The metadata with what a JPEG's IPTC block (caption, credit) says in XMP, which more formats hold.
-
-    XMP's own word goes before.
-    """
-    try:
-        found = IptcImagePlugin.getiptcinfo(image) or {}
-    except Exception:  # as in from_pillow
-        note("its IPTC block is broken and is left out")
-        return metadata
-    xmp = metadata.xmp or _XMP_START + _XMP_END
-    before, end, after = xmp.rpartition(b"</rdf:RDF>")
-    said = ""
-    for field_of_it, (name, kind) in _IPTC.items():
-        values = found.get(field_of_it, [])
-        texts = [_xml(value) for value in (values if isinstance(values, list) else [values])]
-        if not any(texts) or name.encode() in xmp:
-            continue
-        inner = texts[0]
-        if kind:
-            language = ' xml:lang="x-default"' if kind == "Alt" else ""
-            items = "".join(f"<rdf:li{language}>{text}</rdf:li>" for text in (texts[:1] if kind == "Alt" else texts))
-            inner = f"<rdf:{kind}>{items}</rdf:{kind}>"
-        said += f"<{name}>{inner}</{name}>"
-    if not said:
-        return metadata
-    if not end:
-        note("its IPTC texts are left out (its XMP block has no place for them)")
-        return metadata
-    spaces = 'xmlns:dc="http://purl.org/dc/elements/1.1/" xmlns:photoshop="http://ns.adobe.com/photoshop/1.0/"'
-    part = f'<rdf:Description rdf:about="" {spaces}>{said}</rdf:Description>'
-    return replace(metadata, xmp=before + part.encode() + end + after)
+def _as_grey(pixels: np.ndarray, metadata: Metadata, note: Callable[[str], None]) -> tuple[np.ndarray, Metadata]:
+    """Three colours whose profile is of grey, as a palette or another format made them: grey, if they are."""
+    if (pixels[..., :1] == pixels[..., 1:3]).all():
+        return np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 3 else pixels[..., [0, 3]]), metadata
+    note(_UNFIT)
+    return pixels, replace(metadata, icc_profile=None)
 
 
-def _xml(value: bytes) -> str:
-    """A text of IPTC, which is UTF-8 where it can be, for XML."""
-    text = readable(value.decode("latin-1"))
-    return escape(re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f]", "", text).strip())
+def _iptc_of(image: ImageFile.ImageFile) -> bytes | None:
+    """The block of captions and credits of a JPEG, or of a PNG that ImageMagick wrote."""
+    if isinstance(resources := image.info.get("photoshop"), dict):
+        return resources.get(iptc.RESOURCE)
+    block = raw_profile(image.info, "iptc")
+    return (iptc.in_photoshop(block) if block.startswith(b"8BIM") else block) if block else None
 
 
 def as_declared(
@@ -309,11 +272,13 @@ def as_declared(
     curve = deep.CURVES.get(transfer)
     if curve:
         note(f"its HDR brightness curve ({curve}) cannot be kept")
-    if metadata.icc_profile or grey or deep.is_srgb(primaries, 1 if curve else transfer):
+    primaries = 1 if grey else primaries  # of the white at most
+    if metadata.icc_profile or deep.is_srgb(primaries, 1 if curve else transfer):
         return metadata
-    profile = deep.profile_of(primaries, transfer)
+    profile = deep.profile_of(primaries, transfer, grey=grey)
     if profile is None:
-        note(f"its colours ({deep.name_of_primaries(primaries)}) cannot be kept")
+        lost = f"brightness curve (transfer {transfer})" if grey else f"colours ({deep.name_of_primaries(primaries)})"
+        note(f"its {lost} cannot be kept")
         return metadata
     return replace(metadata, icc_profile=profile, gamma=None, chromaticities=None)
 
@@ -367,11 +332,16 @@ def open_pillow(data: bytes) -> ImageFile.ImageFile:
     raise Image.UnidentifiedImageError("not a picture")
 
 
-def _open_noted(data: bytes, note: Callable[[str], None]) -> ImageFile.ImageFile:
+def _open_noted(data: bytes, name: str, note: Callable[[str], None]) -> ImageFile.ImageFile:
     """As ``open_pillow``; a PNG that cannot be read for what lies beside its pixels is read without that."""
     try:
         return open_pillow(data)
-    except Image.UnidentifiedImageError:
+    except Image.UnidentifiedImageError as error:
+        if data.startswith(b"\xff\xd8\xff"):
+            raise PictureError(
+                f"{name}: not a JPEG that can be read (damaged, lossless or of more than 8 bits): "
+                "convert it to PNG or TIFF first"
+            ) from error
         if not data.startswith(PNG_MAGIC):
             raise
     try:

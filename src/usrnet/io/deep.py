@@ -15,7 +15,7 @@ import numpy as np
 
 from usrnet.errors import PictureError, require
 from usrnet.io.colours import ycbcr_to_rgb
-from usrnet.io.provenance import PNG_MAGIC
+from usrnet.io.provenance import PNG_MAGIC, png_chunk
 
 # The numbers of ITU-T H.273
 CURVES = {16: "PQ", 18: "HLG"}  # transfer functions of HDR pictures
@@ -35,7 +35,12 @@ _UNSPECIFIED = 2
 # sRGB's own and the curves of television, which programs that show pictures take for sRGB's
 _AS_SRGB = {1, _UNSPECIFIED, 6, 11, 12, 13, 14, 15}
 _POWERS = {4: 2.2, 5: 2.8, 8: 1.0}
+_CLEARED, _TAKEN_BACK, _BLENDED = 1, 2, 1  # what becomes of a frame after it, and how it is put there
 _FRAMES = (b"fcTL", b"fdAT")  # of an animated PNG: they are pixels, whatever their names say
+
+_TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"eXIf")
+_HEADER = 33  # bytes of a PNG until its first chunk that may be missing
+_END = png_chunk(b"IEND", b"")
 
 
 def stretch(values: np.ndarray, top: int) -> np.ndarray:
@@ -55,10 +60,97 @@ def png(data: bytes) -> np.ndarray | None:
     return imagecodecs.png_decode(data)
 
 
+def apng(data: bytes, count: int) -> tuple[list[np.ndarray], list[int]] | None:
+    """The ``count`` frames of an animated PNG of 16 bits, each as it is shown, H×W×{-,2,3,4}, and for how many
+    milliseconds; None for others.
+
+    A frame may be a part that is put, or blended, onto what is there (PNG 3rd edition, section 11.3.7).
+    """
+    if len(data) < 26 or data[24] != 16 or not data.startswith(PNG_MAGIC):
+        return None
+    import imagecodecs
+
+    width, height = struct.unpack_from(">II", data, 16)
+    frames = list(_frames(data))
+    if len(frames) != count:
+        raise ValueError(f"{len(frames)} of {count} frames")
+    canvas: np.ndarray | None = None
+    shown: list[np.ndarray] = []
+    durations: list[int] = []
+    for control, frame in frames:
+        across, down, left, top = struct.unpack_from(">4I", control, 4)
+        if left + across > width or top + down > height:
+            raise ValueError(f"a frame of {across}×{down} pixels does not lie in {width}×{height}")
+        pixels = np.atleast_3d(imagecodecs.png_decode(frame))
+        if canvas is None:
+            canvas = np.zeros((height, width, pixels.shape[-1]), np.uint16)
+        before, area = canvas.copy(), canvas[top : top + down, left : left + across]
+        area[...] = _over(pixels, area) if control[25] == _BLENDED and pixels.shape[-1] in (2, 4) else pixels
+        delay, parts_of_a_second = struct.unpack_from(">2H", control, 20)
+        durations.append(1000 * delay // (parts_of_a_second or 100))
+        shown.append(canvas[..., 0].copy() if canvas.shape[-1] == 1 else canvas.copy())
+        if control[24] == _CLEARED or (control[24] == _TAKEN_BACK and len(shown) == 1):
+            area[...] = 0
+        elif control[24] == _TAKEN_BACK:
+            canvas = before
+    return shown, durations
+
+
+def _frames(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The parts of an animated PNG: where each belongs (the chunk fcTL), and it as a PNG of its own."""
+    head, control, parts = b"", b"", []
+    clear = [data[part] for name, part in _chunks(data) if name == b"tRNS"]
+
+    def frame() -> tuple[bytes, bytes]:
+        header = png_chunk(b"IHDR", control[4:12] + head[8:])
+        return control, b"".join([PNG_MAGIC, header, *clear, png_chunk(b"IDAT", b"".join(parts)), _END])
+
+    for name, part in _chunks(data):
+        body = data[part.start + 8 : part.stop - 4]
+        if name == b"IHDR":
+            head = body
+        elif name == b"fcTL":
+            if control:
+                yield frame()
+            control, parts = body, []
+        elif name in (b"IDAT", b"fdAT") and control:  # before the first fcTL: for programs without animations
+            parts.append(body[4:] if name == b"fdAT" else body)
+    if control:
+        yield frame()
+
+
+def _over(front: np.ndarray, back: np.ndarray) -> np.ndarray:
+    """One picture with alpha put on another, of 16 bits."""
+    share = front[..., -1:] / 65535
+    behind = back[..., -1:] / 65535 * (1 - share)
+    alpha = share + behind
+    colour = (front[..., :-1] * share + back[..., :-1] * behind) / np.where(alpha > 0, alpha, 1)
+    return np.concatenate([colour, alpha * 65535], axis=-1).round().astype(np.uint16)
+
+
 def sound_png(data: bytes, note: Callable[[str], None]) -> bytes:
-    """A PNG without the parts beside its pixels whose checksum is wrong; any other file as it is."""
+    """A PNG without the parts beside its pixels whose checksum is wrong, and with its texts before its pixels, where
+    Pillow looks for them; any other file as it is."""
     if not data.startswith(PNG_MAGIC):
         return data
+    return _texts_first(_without_wrong_parts(data, note))
+
+
+def _texts_first(data: bytes) -> bytes:
+    late, pixels = [], False
+    for name, part in _chunks(data):
+        pixels = pixels or name == b"IDAT"
+        if pixels and name in _TEXTS:
+            late.append(part)
+    if not late:
+        return data
+    texts = b"".join(data[part] for part in late)
+    for part in reversed(late):
+        data = data[: part.start] + data[part.stop :]
+    return data[:_HEADER] + texts + data[_HEADER:]
+
+
+def _without_wrong_parts(data: bytes, note: Callable[[str], None]) -> bytes:
     lost = [
         (name, part)
         for name, part in _chunks(data)
@@ -119,19 +211,26 @@ def jpeg2000(data: bytes) -> np.ndarray | None:
 
 def avif(data: bytes) -> np.ndarray | None:
     """An AVIF of 10 or 12 bits; None for others. It is not turned."""
-    box = data[:65536].find(b"av1C")
-    if box < 0 or not data[box + 6] & 0x40:
+    bits = avif_bits(data)
+    if bits == 8:
         return None
-    depths = data[:65536].find(b"pixi")
-    if depths >= 0 and max(data[depths + 9 : depths + 9 + data[depths + 8]], default=0) <= 8:
-        return None  # a damaged header: the decoder would take it at its word and spoil memory
     import imagecodecs
 
     pixels = imagecodecs.avif_decode(data, 0)
     pixels = pixels[0] if pixels.ndim == 4 else pixels
     if pixels.dtype != np.uint16:
         return None
-    return stretch(pixels, 4095 if data[box + 6] & 0x20 else 1023)
+    return stretch(pixels, 2**bits - 1)
+
+
+def avif_bits(data: bytes) -> int:
+    """How many bits the samples of an AVIF have: 8, 10 or 12."""
+    box, depths = (data[:65536].find(name) for name in (b"av1C", b"pixi"))
+    if box < 0 or not data[box + 6] & 0x40:
+        return 8
+    if depths >= 0 and max(data[depths + 9 : depths + 9 + data[depths + 8]], default=0) <= 8:
+        return 8  # a damaged header: the decoder would take it at its word and spoil memory
+    return 12 if data[box + 6] & 0x20 else 10
 
 
 def declared_colour(data: bytes) -> tuple[int, int] | None:
@@ -158,8 +257,8 @@ def name_of_primaries(primaries: int) -> str:
     return _PRIMARIES[primaries][0] if primaries in _PRIMARIES else f"primaries {primaries}"
 
 
-def profile_of(primaries: int, transfer: int) -> bytes | None:
-    """The colour profile of colours that are declared so; None for numbers that none can be made of."""
+def profile_of(primaries: int, transfer: int, *, grey: bool = False) -> bytes | None:
+    """The profile of colours, or grey, that are declared so; None for numbers that none can be made of."""
     if primaries == _UNSPECIFIED:
         primaries = 1
     if primaries not in _PRIMARIES or transfer not in _AS_SRGB | set(_POWERS):
@@ -168,7 +267,7 @@ def profile_of(primaries: int, transfer: int) -> bytes | None:
 
     _, *points, white = _PRIMARIES[primaries]
     profile = imagecodecs.cms_profile(
-        "rgb",
+        "gray" if grey else "rgb",
         whitepoint=[*white, 1.0],
         primaries=[value for point in points for value in (*point, 1.0)],
         transferfunction=None if transfer in _POWERS else _srgb_light(),
@@ -213,7 +312,9 @@ def heif(data: bytes, name: str, check: Callable[[int, int], None]) -> tuple[np.
 _TOKEN = re.compile(rb"(?:\s|#[^\r\n]*)*([^\s#]+)")
 
 
-def netpbm(data: bytes, check: Callable[[int, int], None]) -> np.ndarray | None:
+def netpbm(
+    data: bytes, check: Callable[[int, int], None], note: Callable[[str], None] = lambda text: None
+) -> np.ndarray | None:
     """PGM and PPM of more than 8 bits, PAM, and PFM (floats, from the lowest row up); None for others."""
     kind = data[:2]
     if kind == b"P7":
@@ -229,6 +330,9 @@ def netpbm(data: bytes, check: Callable[[int, int], None]) -> np.ndarray | None:
         place = found.end()
     width, height, top = int(numbers[0]), int(numbers[1]), numbers[2]
     channels = 3 if kind in (b"P3", b"P6", b"PF") else 1
+    count = width * height * channels
+    if kind in (b"P5", b"P6") and data[place + 1 + count * (1 if top <= 255 else 2) :].startswith(kind):
+        note("several pictures in one file, only the first is used")
     if kind not in (b"Pf", b"PF") and top <= 255:
         return None
     check(width, height)

@@ -2,7 +2,7 @@
 
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
@@ -14,18 +14,19 @@ from PIL import Image
 from usrnet.atomic import write_bytes
 from usrnet.errors import PictureError
 from usrnet.io import fits, tiff
-from usrnet.io.decode import Picture, converted
+from usrnet.io.decode import TIFF_MAGIC, Picture, converted
 from usrnet.io.levels import Levels, full_scale
 from usrnet.io.metadata import (
     SEGMENT,
     Metadata,
     note_of,
     png_chunks,
+    profile_space,
     what_is_lost,
     with_software,
     without_orientation,
 )
-from usrnet.io.provenance import PNG_MAGIC
+from usrnet.io.provenance import PNG_MAGIC, png_chunk
 
 FORMATS = {
     ".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".jfif": "JPEG", ".bmp": "BMP", ".tif": "TIFF", ".tiff": "TIFF",
@@ -34,6 +35,8 @@ FORMATS = {
 ANIMATIONS = {".gif": "GIF", ".webp": "WEBP", ".png": "PNG", ".apng": "PNG"}  # what can hold several frames
 LARGEST_SIDE = {"WEBP": 16383, "JPEG": 65500, "AVIF": 65536, "PNG": 2**31 - 1, "BMP": 2**31 - 1}
 _OWN_SUFFIX = {".tif": ".tif", ".tiff": ".tif", ".fits": ".fits", ".fit": ".fits", ".fts": ".fits", ".pfm": ".tif"}
+
+_SEVERAL = {b"GIF8": ".gif", b"SIMPLE  =": ".fits", **dict.fromkeys(TIFF_MAGIC, ".tif")}  # the first bytes of a file
 
 
 @dataclass(frozen=True)
@@ -56,7 +59,7 @@ def kind_of(target: Path, *, animated: bool = False) -> str:
     suffix = target.suffix.lower()
     kind = FORMATS.get(suffix) or (ANIMATIONS.get(suffix) if animated else None)
     if kind is None:
-        several = f" ({suffix} holds several frames only: --all-pages)" if suffix in ANIMATIONS else ""
+        several = f" ({suffix} is written of an animation only, with --all-pages)" if suffix in ANIMATIONS else ""
         raise PictureError(
             f"{target}: cannot write {suffix or 'a file without suffix'}: use {', '.join(FORMATS)}{several}"
         )
@@ -73,10 +76,23 @@ def kind_of(target: Path, *, animated: bool = False) -> str:
 def result_suffix(source: Path, *, all_pages: bool) -> str:
     """The suffix of a result whose name is not given: TIFF and FITS stay so, animations too when all of them is
     restored, floats become a TIFF; everything else becomes a PNG, which loses nothing.
+
+    What can hold several pictures is known by its first bytes where all of them are restored: names may be wrong.
     """
     suffix = source.suffix.lower()
-    if all_pages and suffix in (".gif", ".webp"):
-        return suffix
+    if all_pages:
+        try:
+            with source.open("rb") as file:
+                start = file.read(12)
+        except OSError:  # who reads it says why
+            start = b""
+        for magic, own in _SEVERAL.items():
+            if start.startswith(magic):
+                return own
+        if start[:4] == b"RIFF" and start[8:] == b"WEBP":
+            return ".webp"
+        if not start and suffix in (".gif", ".webp"):
+            return suffix
     return _OWN_SUFFIX.get(suffix, ".png")
 
 
@@ -245,6 +261,8 @@ def _encode_8bit(pixels: np.ndarray, kind: str, metadata: Metadata) -> bytes:
     image = Image.fromarray(np.ascontiguousarray(pixels))
     if kind in ("JPEG", "WEBP", "AVIF"):
         options |= pillow_options(metadata, kind)
+    if kind == "AVIF" and image.mode in ("L", "LA"):
+        options["subsampling"] = "4:0:0"  # otherwise it is written as three colours
     if kind in ("JPEG", "BMP") and metadata.dpi:
         options["dpi"] = metadata.dpi
     image.save(buffer, kind, **options)
@@ -262,7 +280,7 @@ def pillow_options(metadata: Metadata, kind: str) -> dict[str, Any]:
     options: dict[str, Any] = {}
     if exif:
         options["exif"] = b"Exif\0\0" + exif
-    if metadata.icc_profile:
+    if metadata.icc_profile and not (kind == "WEBP" and profile_space(metadata.icc_profile) == "GRAY"):
         options["icc_profile"] = metadata.icc_profile
     if metadata.xmp and not (kind == "JPEG" and len(metadata.xmp) > SEGMENT):
         options["xmp"] = metadata.xmp
@@ -277,20 +295,38 @@ def with_chunks(png: bytes, metadata: Metadata) -> bytes:
 
 
 def _png16(pixels: np.ndarray) -> bytes:
-    """A 16-bit PNG with any number of channels (Pillow writes grey ones only); every row has the filter Up."""
+    """A 16-bit PNG with any number of channels (Pillow writes grey ones only)."""
+    data = png_chunk(b"IDAT", _png16_data(pixels))
+    return b"".join([PNG_MAGIC, _png16_header(pixels), data, png_chunk(b"IEND", b"")])
+
+
+def apng16(frames: Sequence[np.ndarray], durations: Sequence[int], plays: int) -> bytes:
+    """An animated PNG of 16 bits (Pillow writes 8); every frame is whole. ``plays``: how often, 0 without end."""
+    height, width = frames[0].shape[:2]
+    parts = [PNG_MAGIC, _png16_header(frames[0]), png_chunk(b"acTL", struct.pack(">II", len(frames), plays))]
+    for index, (frame, duration) in enumerate(zip(frames, durations, strict=True)):
+        number = max(0, 2 * index - 1)  # of this chunk among those of the animation
+        delay = (duration, 1000) if duration < 2**16 else (min(duration // 1000, 2**16 - 1), 1)
+        parts.append(png_chunk(b"fcTL", struct.pack(">5I2H2B", number, width, height, 0, 0, *delay, 0, 0)))
+        data = _png16_data(frame)
+        parts.append(png_chunk(b"fdAT", struct.pack(">I", number + 1) + data) if index else png_chunk(b"IDAT", data))
+    return b"".join([*parts, png_chunk(b"IEND", b"")])
+
+
+def _png16_header(pixels: np.ndarray) -> bytes:
     height, width = pixels.shape[:2]
     kind = {1: 0, 2: 4, 3: 2, 4: 6}[1 if pixels.ndim == 2 else pixels.shape[-1]]
-    rows = np.ascontiguousarray(pixels.astype(">u2")).reshape(height, -1).view(np.uint8)
-    filtered = np.empty((height, rows.shape[1] + 1), np.uint8)
+    return png_chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0))
+
+
+def _png16_data(pixels: np.ndarray) -> bytes:
+    """The compressed rows of a 16-bit PNG; every one has the filter Up."""
+    rows = np.ascontiguousarray(pixels.astype(">u2")).reshape(len(pixels), -1).view(np.uint8)
+    filtered = np.empty((len(rows), rows.shape[1] + 1), np.uint8)
     filtered[:, 0] = 2
     filtered[0, 1:] = rows[0]
     np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
-
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
-
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 16, kind, 0, 0, 0))
-    return b"".join([PNG_MAGIC, header, chunk(b"IDAT", zlib.compress(filtered.tobytes(), 6)), chunk(b"IEND", b"")])
+    return zlib.compress(filtered.tobytes(), 6)
 
 
 def result_of(picture: Picture, pixels: np.ndarray, scale: float) -> Picture:

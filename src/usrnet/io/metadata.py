@@ -8,6 +8,7 @@ import math
 import re
 import struct
 import warnings
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from io import BytesIO
@@ -19,15 +20,15 @@ from PIL.TiffImagePlugin import ImageFileDirectory_v2
 
 from usrnet.errors import UsrnetWarning
 from usrnet.io.jpeg import Jpeg, jpeg_of
-from usrnet.io.provenance import KEYWORD, PREFIX, SOFTWARE
+from usrnet.io.provenance import KEYWORD, PREFIX, SOFTWARE, png_chunk
 from usrnet.io.quiet import quiet
 
 _ORIENTATION = 0x0112
 _SIZES = {0xA002: 1, 0xA003: 0}  # EXIF's own width and height → axis of H×W
 # Tags of a TIFF's or EXIF block's first directory that speak of the photo and not of how the file stores it.
 _ABOUT_THE_PHOTO = {
-    0x010E, 0x010F, 0x0110, 0x0131, 0x0132, 0x013B, 0x013C, 0x4746, 0x4749, 0x8298, 0x9C9B, 0x9C9C, 0x9C9D, 0x9C9E,
-    0x9C9F, 0x8769, 0x8825, 0x9003, 0x829A, 0x829D, 0x8827,
+    0x010D, 0x010E, 0x010F, 0x0110, 0x011D, 0x0131, 0x0132, 0x013B, 0x013C, 0x4746, 0x4749, 0x8298, 0x9C9B, 0x9C9C,
+    0x9C9D, 0x9C9E, 0x9C9F, 0x8769, 0x8825, 0x9003, 0x829A, 0x829D, 0x8827,
 }  # fmt: skip
 _DIRECTORIES = (0x8769, 0x8825)  # EXIF and GPS
 _MOST_DPI = 65535  # what a JPEG can say
@@ -58,8 +59,9 @@ class Metadata:
 
     ``exif``: a TIFF-structured block without the leading ``Exif\\0\\0``, its orientation set to 1. ``dpi``: pixels
     per inch, across and down, a hint for printing that enlarging does not change. ``jpeg``: what a JPEG file says of
-    its compression. ``geo``: GeoTIFF tags. ``description``: the text of a
-    TIFF or PNG. ``software``: what wrote the file; ``provenance``: how a result of ours was made, in its place.
+    its compression. ``geo``: GeoTIFF tags. ``description``: the text of a TIFF or PNG, ``texts``: further ones of a
+    PNG by their keywords. ``imagej``: what ImageJ keeps beside its description, labels of planes and colours of
+    channels. ``software``: what wrote the file; ``provenance``: how a result of ours was made, in its place.
     """
 
     exif: bytes | None = None
@@ -69,6 +71,8 @@ class Metadata:
     gamma: float | None = None
     chromaticities: tuple[float, ...] | None = None
     description: str | None = None
+    texts: dict[str, str] = field(default_factory=dict)
+    imagej: dict[str, Any] = field(default_factory=dict, compare=False)
     software: str | None = None
     provenance: str | None = None
     pixel_size: PixelSize | None = None
@@ -121,9 +125,13 @@ class Metadata:
 
 
 def note_of(name: str) -> Callable[[str], None]:
-    """A function that gives the user a note on the picture ``name``."""
+    """A function that gives the user a note on the picture ``name``, once: every page of a stack may say the same."""
+    said: set[str] = set()
 
     def note(text: str) -> None:
+        if text in said:
+            return
+        said.add(text)
         warnings.warn(f"{name}: {text}", UsrnetWarning, stacklevel=3)
 
     return note
@@ -313,21 +321,42 @@ def from_pillow(image: Image.Image, note: Callable[[str], None]) -> tuple[Metada
     metadata = Metadata(
         exif=exif,
         icc_profile=checked_profile(info.get("icc_profile"), note),
-        xmp=clean_xmp(info.get("xmp") or info.get("XML:com.adobe.xmp"), note),
+        xmp=clean_xmp(info.get("xmp") or info.get("XML:com.adobe.xmp") or raw_profile(info, "xmp"), note),
         dpi=checked_dpi(info.get("dpi")),
         gamma=_positive(info.get("gamma")),
         chromaticities=_chromaticities(info.get("chromaticity")),
         description=_text(info.get("Description")) or _text(info.get("comment")),
+        texts=_texts(info) if image.format == "PNG" else {},
         software=_text(info.get("Software")) or _text(readable(software)),
         jpeg=jpeg_of(image),
     )
     return metadata, orientation
 
 
+def raw_profile(info: dict[Any, Any], kind: str) -> bytes | None:
+    """A block that ImageMagick keeps in a text of a PNG: a name, a length and digits of base 16."""
+    words = str(info.get(f"Raw profile type {kind}", "")).split()
+    try:
+        return bytes.fromhex("".join(words[2:])) or None
+    except ValueError:
+        return None
+
+
 def _text(value: Any) -> str | None:
     if isinstance(value, bytes):
         value = value.decode("utf-8", "replace")
     return (value.strip("\0 \n") or None) if isinstance(value, str) else None
+
+
+def _texts(info: dict[Any, Any]) -> dict[str, str]:
+    """The texts of a PNG (Author, Copyright …) but those that are kept as something else or speak of the file."""
+    others = {"Description", "Software", "XML:com.adobe.xmp", KEYWORD.decode()}
+    return {
+        str(name): str(value)
+        for name, value in info.items()
+        if isinstance(value, str) and value and name not in others
+        if not re.match("Raw profile type |date:", name)  # the latter: of the file, by ImageMagick
+    }
 
 
 def _positive(value: Any) -> float | None:
@@ -367,13 +396,17 @@ def profile_space(profile: bytes | None) -> str:
 
 
 def clean_xmp(packet: Any, note: Callable[[str], None]) -> bytes | None:
-    """An XMP packet that says upright and no longer speaks of a gain map, which is not kept."""
+    """An XMP packet that says upright and no longer speaks of what is not kept: a gain map, further segments."""
     if isinstance(packet, str):
         packet = packet.encode()
     if not isinstance(packet, bytes) or not packet.strip(b"\0 \n"):
         return None
     packet = re.sub(rb'(tiff:Orientation\s*=\s*["\'])\d(["\'])', rb"\g<1>1\2", packet)
     packet = re.sub(rb"(<tiff:Orientation>)\d(</tiff:Orientation>)", rb"\g<1>1\2", packet)
+    if b"HasExtendedXMP" in packet:
+        note("its extended XMP is left out")
+        packet = re.sub(rb"\s[\w:]+:HasExtendedXMP\s*=\s*(\"[^\"]*\"|'[^']*')", b"", packet)
+        packet = re.sub(rb"<(\w+:HasExtendedXMP)>.*?</\1>", b"", packet, flags=re.DOTALL)
     if b"hdrgm:" in packet or b"HDRGainMap" in packet:
         note("its HDR gain map is left out")
         packet = re.sub(rb"\s(?:hdrgm|HDRGainMap):\w+\s*=\s*(\"[^\"]*\"|'[^']*')", b"", packet)
@@ -446,40 +479,37 @@ def _enlarged_header(header: Any, scale: float) -> Any:
 
 def png_chunks(metadata: Metadata) -> list[bytes]:
     """The chunks of a PNG that hold the metadata, to stand before its pixels."""
-    import zlib
-
-    def chunk(name: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
     def text(keyword: str, value: str | bytes, *, language: bytes = b"") -> bytes:
         data = value.encode() if isinstance(value, str) else value
-        return chunk(b"iTXt", keyword.encode() + b"\0\0\0" + language + b"\0\0" + data)
+        return png_chunk(b"iTXt", keyword.encode() + b"\0\0\0" + language + b"\0\0" + data)
 
     chunks = []
     if metadata.chromaticities:
         points = (round(value * 100000) for value in metadata.chromaticities)
-        chunks.append(chunk(b"cHRM", struct.pack(">8I", *points)))
+        chunks.append(png_chunk(b"cHRM", struct.pack(">8I", *points)))
     if metadata.gamma:
-        chunks.append(chunk(b"gAMA", struct.pack(">I", round(metadata.gamma * 100000))))
+        chunks.append(png_chunk(b"gAMA", struct.pack(">I", round(metadata.gamma * 100000))))
     if metadata.icc_profile:
-        chunks.append(chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(metadata.icc_profile)))
+        chunks.append(png_chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(metadata.icc_profile)))
     if metadata.dpi:
         across, down = (round(value / 0.0254) for value in metadata.dpi)
-        chunks.append(chunk(b"pHYs", struct.pack(">IIB", across, down, 1)))
+        chunks.append(png_chunk(b"pHYs", struct.pack(">IIB", across, down, 1)))
     elif metres := _metres(metadata.pixel_size):
         down, across = (1 / value for value in metres)
         if max(down, across) < 2**31:
-            chunks.append(chunk(b"pHYs", struct.pack(">IIB", round(across), round(down), 1)))
+            chunks.append(png_chunk(b"pHYs", struct.pack(">IIB", round(across), round(down), 1)))
     if metadata.exif:
-        chunks.append(chunk(b"eXIf", metadata.exif))
+        chunks.append(png_chunk(b"eXIf", metadata.exif))
     if metadata.xmp:
         chunks.append(text("XML:com.adobe.xmp", metadata.xmp))
     if metadata.description:
         chunks.append(text("Description", metadata.description))
+    chunks += [text(keyword, value) for keyword, value in metadata.texts.items()]
     if metadata.software:
         chunks.append(text("Software", metadata.software))
     if metadata.provenance is not None:
-        chunks.append(chunk(b"tEXt", KEYWORD + b"\0" + metadata.provenance.encode("latin-1", "replace")))
+        chunks.append(png_chunk(b"tEXt", KEYWORD + b"\0" + metadata.provenance.encode("latin-1", "replace")))
     return chunks
 
 
@@ -501,22 +531,29 @@ def what_is_lost(metadata: Metadata, kind: str) -> list[str]:
     resolution = {"PNG", "JPEG", "TIFF", "BMP"}
     if metadata.dpi and kind not in resolution:
         lost.append("resolution")
-    colours = [metadata.gamma or SRGB_GAMMA, *(metadata.chromaticities or SRGB_CHROMATICITIES)]
+    primaries = None if kind == "TIFF" else metadata.chromaticities
+    colours = [metadata.gamma or SRGB_GAMMA, *(primaries or SRGB_CHROMATICITIES)]
     usual = [SRGB_GAMMA, *SRGB_CHROMATICITIES]
     if kind != "PNG" and not metadata.icc_profile and not np.allclose(colours, usual, atol=0.01):
-        lost.append("gamma" if metadata.chromaticities is None else "gamma and primaries")
+        lost.append("gamma" if primaries is None else "gamma and primaries")
     if metadata.pixel_size and kind not in {"TIFF", "FITS"} and not (kind == "PNG" and _metres(metadata.pixel_size)):
         lost.append("pixel size")
     if metadata.geo and kind != "TIFF":
         lost.append("place on Earth")
     if metadata.fits_header is not None and kind != "FITS":
         lost.append("FITS header")
-    if metadata.description and kind not in {"PNG", "TIFF", "JPEG"}:
+    if metadata.description and kind not in {"PNG", "TIFF", "JPEG", "FITS"}:
         lost.append("description")
+    if metadata.texts and kind != "PNG":
+        lost.append(f"texts ({', '.join(metadata.texts)})")
+    if metadata.imagej and kind != "TIFF":
+        lost.append(f"what ImageJ noted ({', '.join(metadata.imagej)})")
     holders = {"PNG", "JPEG", "WEBP", "AVIF", "TIFF"}
     for value, name in ((metadata.exif, "EXIF"), (metadata.icc_profile, "colour profile"), (metadata.xmp, "XMP")):
         if value and (kind not in holders or (kind == "JPEG" and name != "colour profile" and len(value) > SEGMENT)):
             lost.append(name)
+    if kind == "WEBP" and profile_space(metadata.icc_profile) == "GRAY":
+        lost.append("colour profile of a grey picture")  # it holds three colours always
     return lost
 
 

@@ -6,12 +6,18 @@ Read from the header alone, whatever the size of the picture.
 
 import struct
 import warnings
+import zlib
 from pathlib import Path
 
 PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 KEYWORD = b"usrnet"  # of the PNG chunk
 SOFTWARE = 0x0131  # EXIF and TIFF tag
 PREFIX = "usrnet "  # before the text in the tag
+
+
+def png_chunk(name: bytes, data: bytes) -> bytes:
+    """A chunk of a PNG, with its length and checksum."""
+    return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
 def read_provenance(path: Path) -> str | None:

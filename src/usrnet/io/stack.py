@@ -26,9 +26,10 @@ from usrnet.io.decode import (
     pixels_of,
     read_bytes,
 )
-from usrnet.io.deep import declared_colour, sound_png
+from usrnet.io.deep import apng, avif_bits, declared_colour, sound_png
 from usrnet.io.encode import (
     ANIMATIONS,
+    apng16,
     converted,
     deliver,
     kind_of,
@@ -152,15 +153,13 @@ def _animation(data: bytes, name: str, kind: str, shown: range, max_pixels: int)
     note = note_of(name)
     image: Any = open_pillow(data)
     metadata, orientation = from_pillow(image, note)
-    durations: list[int] = []
-    frames: list[np.ndarray] = []
-    for index in shown:
-        image.seek(index)
-        check_size(image.width * len(shown), image.height, name, max_pixels)  # a frame may be larger than the first
-        image.load()
-        durations.append(int(image.info.get("duration", 0) or 0))
-        pixels, _ = pixels_of(image, metadata, note)
-        frames.append(np.array(orient(pixels, orientation)))
+    if kind == "AVIF" and (bits := avif_bits(data)) > 8:
+        note(f"its frames have {bits} bits, of which 8 are read")
+    if kind == "PNG" and (deep := apng(data, len(shown))):
+        frames, durations = deep
+    else:
+        frames, durations = _frames(image, shown, lambda: pixels_of(image, metadata, note)[0], name, max_pixels)
+    frames = [np.array(orient(frame, orientation)) for frame in frames]
     # All frames of one layout: a frame without transparency among others with it is opaque.
     widest = max(frames, key=lambda frame: frame.shape[2] if frame.ndim == 3 else 1)
     layout = widest.shape[2] if widest.ndim == 3 else 1
@@ -175,6 +174,20 @@ def _animation(data: bytes, name: str, kind: str, shown: range, max_pixels: int)
     return Stack(
         kind, len(frames), lambda index: Picture(frames[index], metadata), name, durations=durations, plays=plays
     )
+
+
+def _frames(
+    image: Any, shown: range, pixels: Callable[[], np.ndarray], name: str, max_pixels: int
+) -> tuple[list[np.ndarray], list[int]]:
+    """The frames of an animation that Pillow reads, and for how many milliseconds each is shown."""
+    frames, durations = [], []
+    for index in shown:
+        image.seek(index)
+        check_size(image.width * len(shown), image.height, name, max_pixels)  # a frame may be larger than the first
+        image.load()
+        durations.append(int(image.info.get("duration", 0) or 0))
+        frames.append(pixels())
+    return frames, durations
 
 
 def target_kind(target: Path | BinaryIO, stack: Stack) -> str:
@@ -217,20 +230,36 @@ def write_stack(
             write(target, picture, format=kind, levels=levels)
         return
     if kind == "TIFF":
-        pages = (_page(picture, index, stack, scale) for index, (picture, _) in enumerate(results))
-        tiff.write_pages(target, pages, size=size)
+        if stack.durations:
+            note_of(name)(f"TIFF does not hold how long each of the {stack.count} frames is shown")
+        tiff.write_pages(target, _pages(results, stack, scale, name), size=size)
         return
     pictures = list(results)
+    metadata = pictures[0][0].metadata
+    note_what_is_lost(metadata, kind, name)
     if kind == "FITS":
         planes = [picture.pixels for picture, _ in pictures]
         if any(plane.ndim != 2 or plane.shape != planes[0].shape for plane in planes):
             raise PictureError(f"{name}: FITS holds grey planes of one size only: use .tif")
-        deliver(target, fits.encode(np.stack(planes), pictures[0][0].metadata, name))
+        deliver(target, fits.encode(np.stack(planes), metadata, name))
         return
-    metadata = pictures[0][0].metadata
-    note_what_is_lost(metadata, kind, name)
+    if any(picture.pixels.dtype != np.uint8 for picture, _ in pictures):
+        if kind == "PNG":
+            planes = [converted(picture.pixels, np.dtype(np.uint16), levels) for picture, levels in pictures]
+            deliver(target, with_chunks(apng16(planes, stack.durations, stack.plays), metadata))
+            return
+        note_of(name)(f"{kind} holds 8 bits, the picture had 16")
     frames = [Image.fromarray(converted(picture.pixels, np.dtype(np.uint8), levels)) for picture, levels in pictures]
     deliver(target, _encode_animation(frames, kind, stack, metadata))
+
+
+def _pages(
+    results: Iterator[tuple[Picture, Levels | None]], stack: Stack, scale: int, name: str
+) -> Iterator[tiff.Page]:
+    for index, (picture, _) in enumerate(results):
+        if index == 0:
+            note_what_is_lost(picture.metadata, "TIFF", name)
+        yield _page(picture, index, stack, scale)
 
 
 def _page(picture: Picture, index: int, stack: Stack, scale: int) -> tiff.Page:
@@ -245,7 +274,7 @@ def _page(picture: Picture, index: int, stack: Stack, scale: int) -> tiff.Page:
         metadata = replace(metadata, description=text)
     else:  # what is said once, of the whole stack
         metadata = replace(
-            metadata, exif=None, xmp=None, provenance=None, description=_own_text(metadata.description)
+            metadata, exif=None, xmp=None, provenance=None, imagej={}, description=_own_text(metadata.description)
         )
     pixels = picture.pixels
     return tiff.Page([pixels], pixels.shape, pixels.dtype, picture.extra, metadata)

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from usrnet import io as pictures
-from usrnet.errors import PictureError
+from usrnet.errors import PictureError, UsrnetWarning
 from usrnet.io import Levels, Metadata, Picture, stack, tiff
-from usrnet.io.decode import converted
+from usrnet.io.decode import TIFF_MAGIC, converted, read_bytes
 from usrnet.io.levels import choose_with_note, full_scale
 from usrnet.io.metadata import note_of
 from usrnet.restoration.highlights import Brightness
@@ -240,8 +240,9 @@ class _Opened:
         self._file: tiff.TiffFile | None = None
         self._picture: Picture | None = None
         self.pages = 1
-        if isinstance(source, Path) and _is_tiff(source):
-            self._file = tiff.TiffFile(source)
+        content = source if isinstance(source, Path) else BytesIO(read_bytes(source))
+        if _is_tiff(content):
+            self._file = tiff.TiffFile(content, name=self.name)
             try:
                 self.pages = len(self._file)
                 self._rows = self._file.rows()
@@ -250,11 +251,11 @@ class _Opened:
                 pictures.check_size(shape[1], shape[0], self.name, max_pixels, channels=channels)
                 if self.pages > 1:
                     self._file.note(f"{self.pages} pages, only the first is used (--all-pages takes all)")
-            except PictureError:
+            except (PictureError, UsrnetWarning):  # a note may be an error to whoever wants it so
                 self._file.close()
                 raise
         else:
-            self._picture = pictures.read_whole(source, max_pixels=max_pixels)
+            self._picture = pictures.read_whole(content, max_pixels=max_pixels)
 
     def source(self, handling: Handling) -> _Source:
         """What is to be restored, with its levels; a note says where there is doubt about them."""
@@ -291,10 +292,12 @@ def _without_gaps(picture: Picture) -> tuple[Picture, _Gaps | None]:
     return (picture, None) if gaps is None else (replace(picture, pixels=gaps[:]), gaps)
 
 
-def _is_tiff(path: Path) -> bool:
+def _is_tiff(content: Path | BytesIO) -> bool:
+    if isinstance(content, BytesIO):
+        return content.getbuffer()[:4] in TIFF_MAGIC
     try:
-        with path.open("rb") as file:
-            return file.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+        with content.open("rb") as file:
+            return file.read(4) in TIFF_MAGIC
     except OSError:
         return False  # the reader says why
 
@@ -403,7 +406,9 @@ def _metadata(
     text = tiff.description_of_result(
         metadata.description, scale, size, samples=samples, pages=pages, all_pages=False
     )
-    return replace(metadata.enlarged(scale, size), description=text, provenance=provenance)
+    of_planes = ("Labels", "LUTs", "Ranges") if pages > 1 else ()
+    noted = {name: value for name, value in metadata.imagej.items() if name not in of_planes}
+    return replace(metadata.enlarged(scale, size), description=text, imagej=noted, provenance=provenance)
 
 
 def _restore_stack(

@@ -31,6 +31,7 @@ _RAW_SUFFIXES = {
 }  # fmt: skip
 _RAW_PHOTOMETRIC = {32803, 34892}  # colour filter array, linear raw
 _DEPTH, _WHOLE = 32997, (1, 3, 4, 16)  # a tag, and the types of whole numbers
+_MASK = 4  # a kind of page
 _FAX = (2, 3, 4)  # compressions
 LARGEST_TILE = 2048  # pixels a side, unless the picture itself is larger
 _BOUNDED = {1: 1.0, 5: 5000.0, 8: 1100.0, 32946: 1100.0, 32773: 130.0}  # the most that a compression can shrink
@@ -77,6 +78,8 @@ class TiffFile:
             raise PictureError(f"{self.name} {DEVELOP}")
         self.layers = 1  # planes that lie one after the other in the data of one page
         whole = [page.aspage() for page in pages]
+        if not _reduced(first) and any(page.subfiletype == _MASK for page in [*whole, *below]):
+            self.note("its transparency mask, a page of its own, is left out")
         whole = [page for page in whole if not _reduced(page)]
         if _reduced(first):
             larger = [page for page in [*whole, *below] if not _reduced(page)]

@@ -8,6 +8,7 @@ from typing import Any
 
 from PIL import Image
 
+from usrnet.io import iptc
 from usrnet.io.metadata import (
     GEO_TAGS,
     METRES,
@@ -23,6 +24,7 @@ from usrnet.io.metadata import (
 from usrnet.io.quiet import quiet
 
 _GEO_KEYS = 34735  # whole numbers of 16 bits
+_COLOURS = (318, 319)  # white, and red, green and blue
 _GEO_TEXTS = {34737, 42112, 42113}
 
 
@@ -40,15 +42,47 @@ def from_tags(page: Any, note: Callable[[str], None]) -> Metadata:
     description = page.description or None
     software = page.tags.valueof(305)
     dpi, size = _resolution(page, description or "")
-    return Metadata(
+    metadata = Metadata(
         exif=_without(exif, {0x010E, 0x0131}),
         xmp=clean_xmp(page.tags.valueof(700), note),
         dpi=dpi,
+        chromaticities=_chromaticities(page),
         description=description,
         software=software if isinstance(software, str) and software else None,
         pixel_size=size,
         geo=_geo(page),
+        imagej=_imagej(page, note),
     )
+    return iptc.with_iptc(metadata, _iptc_of(page), note)
+
+
+def _chromaticities(page: Any) -> tuple[float, ...] | None:
+    """White and primaries, where both are said."""
+    numbers = [page.tags.valueof(tag, default=()) for tag in _COLOURS]
+    pairs = [number for part in numbers if isinstance(part, tuple) for number in part]
+    if len(pairs) != 16 or not all(isinstance(number, int) and number >= 0 for number in pairs) or 0 in pairs[1::2]:
+        return None
+    return tuple(above / below for above, below in zip(pairs[::2], pairs[1::2], strict=True))
+
+
+_OF_PIXELS = ("ROI", "Overlays", "Plot")  # in places that would have to be moved
+
+
+def _imagej(page: Any, note: Callable[[str], None]) -> dict[str, Any]:
+    """What ImageJ keeps in a tag of its own."""
+    found = page.tags.valueof(50839)
+    found = found if isinstance(found, dict) else {}
+    if lost := [name for name in _OF_PIXELS if name in found]:
+        note(f"what ImageJ drew on it is left out ({', '.join(lost)})")
+    return {name: value for name, value in found.items() if name not in _OF_PIXELS}
+
+
+def _iptc_of(page: Any) -> bytes | None:
+    """The block of captions and credits: a tag of its own, or among Photoshop's resources."""
+    block, resources = (page.tags.valueof(tag) for tag in (33723, 34377))
+    if isinstance(block, bytes) and block.strip(b"\0"):
+        return block
+    return iptc.in_photoshop(resources) if isinstance(resources, bytes) else None
 
 
 def _geo(page: Any) -> dict[int, tuple[float, ...] | str]:
@@ -118,7 +152,9 @@ def _ratio(value: Any) -> float:
 
 def to_tags(metadata: Metadata, *, big: bool) -> dict[str, Any]:
     """Metadata as the options of tifffile's writer."""
-    tags: list[tuple[Any, ...]] = []
+    from tifffile.tifffile import imagej_metadata_tag
+
+    tags: list[tuple[Any, ...]] = [*imagej_metadata_tag(metadata.imagej, "<")]
     photo, directories = exif_directory(metadata.exif, 0)
     for tag, value in photo.items():
         if tag in (0x010E, 0x0131, 0x0132):  # options of their own
@@ -129,6 +165,9 @@ def to_tags(metadata: Metadata, *, big: bool) -> dict[str, Any]:
             tags.append((tag, "B", len(value), value, True))
     if not big:
         tags += [(tag + 1, "I", 1, 0, True) for tag in directories]  # see _add_directories
+    if metadata.chromaticities and not metadata.icc_profile:
+        parts = [part for value in metadata.chromaticities for part in (round(value * 100_000), 100_000)]
+        tags += [(318, "2I", 2, tuple(parts[:4]), True), (319, "2I", 6, tuple(parts[4:]), True)]
     if metadata.xmp:
         tags.append((700, "B", len(metadata.xmp), metadata.xmp, True))
     for tag, value in metadata.geo.items():
