@@ -76,7 +76,9 @@ def test_info_of_a_file(tmp_path: Path) -> None:
     assert download.file_sha256(file) in text
     assert "steps" in text
     found = json.loads(run("info", file, "--json").stdout)
-    assert found["config"] == {"n_iter": 2, "channels": [2, 3, 4, 5], "blocks": 1, "hidden": 6, "carry": False}
+    assert found["config"] == {
+        "n_iter": 2, "channels": [2, 3, 4, 5], "blocks": 1, "hidden": 6, "carry": False, "shared": True,
+    }  # fmt: skip
     assert found["metadata"]["steps"] == "9"
     assert found["path"] == str(file)
 

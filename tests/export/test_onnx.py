@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from PIL import Image
@@ -82,6 +83,17 @@ def test_features_that_are_carried(tmp_path: Path) -> None:
     path = to_onnx(model, tmp_path / "carry.onnx", scale=2)
     assert max(difference.largest for difference in verify(model, path)) <= TOLERANCE
     assert max(difference.largest for difference in verify(without, path)) > TOLERANCE  # they make a difference
+
+
+def test_weights_of_its_own_for_every_iteration(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    config = Config(n_iter=3, channels=(4, 6, 8, 8), blocks=1, hidden=8, carry=True, shared=False)
+    path = to_onnx(USRNet(config).eval(), tmp_path / "own.onnx", scale=2)
+    names = {weights.name for weights in onnx.load(path).graph.initializer}
+    assert {"p.0.m_head.weight", "p.2.m_carry.weight"} <= names
+    assert max(difference.largest for difference in verify(USRNet(config).eval(), path)) > TOLERANCE
+    torch.manual_seed(0)
+    assert max(difference.largest for difference in verify(USRNet(config).eval(), path)) <= TOLERANCE
 
 
 def test_the_published_weights(shared: Path, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import usrnet
 from usrnet.device import computes
 from usrnet.model import Unfolding, USRNet
 from usrnet.model.usrnet import TINY, Config
+from usrnet.model.widening import widened
 from usrnet.restoration.packed import PackedResUNet, pack
 
 needs_bf16 = pytest.mark.skipif(not computes("bf16", torch.device("cpu")), reason="this processor has no bfloat16")
@@ -104,6 +105,24 @@ def test_features_carried_from_iteration_to_iteration(model, shape, dtype, toler
         expected = carrying(*arguments)
         assert (packed(*arguments) - expected).square().mean().sqrt() < tolerance
         assert (plain(*arguments) - expected).square().mean().sqrt() > 0.05
+
+
+@pytest.mark.parametrize("carry", [False, True])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 0.03)])
+def test_weights_of_its_own_for_every_iteration(model, carry, dtype, tolerance):
+    if dtype == torch.bfloat16 and not computes("bf16", torch.device("cpu")):
+        pytest.skip("this processor has no bfloat16")
+    torch.manual_seed(0)
+    own = widened(model, carry=carry, shared=False)
+    for weights in own.p.parameters():
+        weights.data.mul_(torch.empty(weights.shape[0], 1, 1, 1).uniform_(0.9, 1.1))
+    packed = pack(own, dtype)
+    assert packed is not None
+    arguments = torch.rand(2, 3, 13, 17), torch.full((1, 1, 5, 5), 0.04), 2, torch.full((2, 1, 1, 1), 0.05)
+    with torch.inference_mode():
+        expected = own(*arguments)
+        assert (packed(*arguments) - expected).square().mean().sqrt() < tolerance
+        assert (model(*arguments) - expected).square().mean().sqrt() > 0.05
 
 
 def test_what_cannot_be_packed():

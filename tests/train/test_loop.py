@@ -307,6 +307,10 @@ def test_fine_tuning_starts_from_weights(tree, tmp_path):
     tree["model"] |= {"init": str(tmp_path / "tuned" / "last.safetensors"), "carry": None}  # as the start has it
     tree["run"]["output"] = str(tmp_path / "on")
     assert usrnet.load(train(validate(tree, "test")) / "last.safetensors").state_dict().keys() == tuned.keys()
+    tree["model"] |= {"shared": False, "init": str(first / "best.safetensors")}
+    tree["run"]["output"] = str(tmp_path / "own")
+    own = usrnet.load(train(validate(tree, "test")) / "last.safetensors").state_dict()
+    assert torch.allclose(own["p.1.m_tail.weight"], before["p.m_tail.weight"], atol=1e-6)
     tree["model"] |= {"hidden": 16}
     tree["run"]["output"] = str(tmp_path / "other")
     with pytest.raises(UsrnetError, match="other sizes"):

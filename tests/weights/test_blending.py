@@ -48,6 +48,14 @@ def test_a_network_without_carried_features_carries_zeros(pair):
     assert torch.allclose(made.state_dict()[name], other.state_dict()[name] / 2)
 
 
+def test_a_network_with_shared_weights_has_them_in_every_iteration(pair):
+    other = USRNet(replace(SMALL, shared=False))
+    made = blend(other, pair[0], t=0.25)
+    assert not made.config.shared
+    expected = other.state_dict()["p.1.m_tail.weight"].lerp(pair[0].state_dict()["p.m_tail.weight"], 0.25)
+    assert torch.allclose(made.state_dict()["p.1.m_tail.weight"], expected, atol=1e-6)
+
+
 def test_what_cannot_be_blended(pair):
     first, second = pair
     for t in (-0.1, 1.5, float("nan")):

@@ -86,6 +86,8 @@ def test_official_file_is_recognised(shared: Path) -> None:
         Config(n_iter=1, channels=(4, 4, 4, 4), blocks=3, hidden=2),
         Config(n_iter=9, channels=(8, 2, 6, 4), blocks=2, hidden=3),
         replace(SMALL, carry=True),
+        replace(SMALL, shared=False),
+        replace(SMALL, carry=True, shared=False),
     ],
 )
 def test_architecture_is_read_from_the_shapes(tmp_path: Path, config: Config, suffix: str) -> None:
@@ -461,9 +463,11 @@ def test_tensors_that_share_memory_can_be_saved(tmp_path: Path, weights: Weights
 
 
 def test_weights_that_the_published_code_cannot_load_say_so(tmp_path: Path, weights: Weights) -> None:
-    ours = describe(write(USRNet(replace(SMALL, carry=True)).state_dict(), tmp_path / "ours.safetensors"))
+    for beyond in ({"carry": True}, {"shared": False}):
+        state = USRNet(replace(SMALL, **beyond)).state_dict()
+        ours = describe(write(state, tmp_path / f"{[*beyond]}.safetensors"))
+        assert "not in the published code" in ours.architecture
     published = describe(write(weights, tmp_path / "published.safetensors"))
-    assert "not in the published code" in ours.architecture
     assert "published code" not in published.architecture
 
 

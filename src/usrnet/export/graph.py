@@ -44,7 +44,9 @@ def build(model: USRNet, scale: int, opset: int) -> ModelProto:
     observed = transform.forward(picture.cast(DOUBLE)).cast(FLOAT)
     blur, transform = blur.cast(FLOAT), transform.cast(FLOAT)
     conjugate = Pair(blur.re, -blur.im)
-    prior = Prior(b, model.p, picture.size(2) * b.number(scale, INT), picture.size(3) * b.number(scale, INT))
+    prior = Prior(b, picture.size(2) * b.number(scale, INT), picture.size(3) * b.number(scale, INT))
+    places = ["p"] * model.config.n_iter if model.config.shared else [f"p.{k}" for k in range(model.config.n_iter)]
+    carried = None
     x = picture.unsqueeze(2)  # all phases of the nearest-neighbour enlargement are the picture
     z = picture
     for k in range(model.config.n_iter):
@@ -55,7 +57,7 @@ def build(model: USRNet, scale: int, opset: int) -> ModelProto:
         )  # fmt: skip
         correction = Pair(residual.re.unsqueeze(2), residual.im.unsqueeze(2)) * conjugate
         z = _merge(b, x + transform.backward(correction), scale)
-        z = prior(z, betas[k])
+        z, carried = prior(model.get_submodule(places[k]), places[k], z, betas[k], carried)
         if k + 1 < model.config.n_iter:
             x = _split(b, z, s2, scale)
     described = [helper.make_tensor_value_info(name, FLOAT, shape) for name, shape in INPUTS.items()]
@@ -187,34 +189,33 @@ def _hyper(b: Builder, model: USRNet, sigma: Term, scale: int) -> tuple[list[Ter
 class Prior:
     """``ResUNet`` of pictures height×width, called once for every iteration."""
 
-    def __init__(self, b: Builder, prior: nn.Module, height: Term, width: Term) -> None:
-        assert isinstance(prior, ResUNet)
-        self.b, self.prior, self.height, self.width = b, prior, height, width
+    def __init__(self, b: Builder, height: Term, width: Term) -> None:
+        self.b, self.height, self.width = b, height, width
         eight, seven = b.number(8, INT), b.number(7, INT)
         gaps = [((side + seven) / eight * eight - side).unsqueeze(0) for side in (height, width)]
         self.pads = b.join(b.whole(0, 0, 0, 0, 0, 0), *gaps)
-        self.carry: nn.Module | None = getattr(prior, "m_carry", None)
-        self.carried: Term | None = (
-            None  # the widest features of the last iteration, where the network has a use for them
-        )
 
-    def __call__(self, z: Term, beta: Term) -> Term:
-        """``z`` N×3×height×width, ``beta`` N×1×1×1 → N×3×height×width."""
-        b, p = self.b, self.prior
+    def __call__(self, p: nn.Module, place: str, z: Term, beta: Term, carried: Term | None) -> tuple[Term, Term]:
+        """``z`` N×3×height×width, ``beta`` N×1×1×1 → N×3×height×width, and the features to carry on.
+
+        ``p``: the prior of this iteration; ``place``: its name in the model, which its weights get in the graph.
+        """
+        assert isinstance(p, ResUNet)
+        b = self.b
         padded = z.op("Pad", self.pads, mode="edge")
         sizes = b.join(z.size(0).unsqueeze(0), b.whole(1), *(padded.size(axis).unsqueeze(0) for axis in (2, 3)))
-        x1 = self._layer(p.m_head, b.join(padded, beta.op("Expand", sizes), axis=1), "p.m_head")
-        if self.carry is not None and self.carried is not None:
-            x1 = x1 + self._layer(self.carry, self.carried, "p.m_carry")
-        x2 = self._layer(p.m_down1, x1, "p.m_down1")
-        x3 = self._layer(p.m_down2, x2, "p.m_down2")
-        x4 = self._layer(p.m_down3, x3, "p.m_down3")
-        x = self._layer(p.m_body, x4, "p.m_body") + x4
-        x = self._layer(p.m_up3, x, "p.m_up3") + x3
-        x = self._layer(p.m_up2, x, "p.m_up2") + x2
-        self.carried = self._layer(p.m_up1, x, "p.m_up1") + x1
-        x = self._layer(p.m_tail, self.carried, "p.m_tail")
-        return x.part(0, self.height, 2).part(0, self.width, 3)
+        x1 = self._layer(p.m_head, b.join(padded, beta.op("Expand", sizes), axis=1), f"{place}.m_head")
+        if p.m_carry is not None and carried is not None:
+            x1 = x1 + self._layer(p.m_carry, carried, f"{place}.m_carry")
+        x2 = self._layer(p.m_down1, x1, f"{place}.m_down1")
+        x3 = self._layer(p.m_down2, x2, f"{place}.m_down2")
+        x4 = self._layer(p.m_down3, x3, f"{place}.m_down3")
+        x = self._layer(p.m_body, x4, f"{place}.m_body") + x4
+        x = self._layer(p.m_up3, x, f"{place}.m_up3") + x3
+        x = self._layer(p.m_up2, x, f"{place}.m_up2") + x2
+        features = self._layer(p.m_up1, x, f"{place}.m_up1") + x1
+        x = self._layer(p.m_tail, features, f"{place}.m_tail")
+        return x.part(0, self.height, 2).part(0, self.width, 3), features
 
     def _layer(self, layer: nn.Module, x: Term, name: str) -> Term:
         if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):

@@ -40,9 +40,11 @@ class ResUNet(nn.Module):
         Widths of the four resolutions.
     blocks : int
         Residual blocks on each.
-    carry : bool
-        Whether the widest features of one iteration reach the next: a 3×3 convolution of them is added to what the
+    takes : bool
+        Whether it takes the widest features of the iteration before: a 3×3 convolution of them is added to what the
         head gives. The published network has no such thing, and with weights of zero there it is the published one.
+    gives : bool
+        Whether it gives its own to the next.
 
     References
     ----------
@@ -56,7 +58,9 @@ class ResUNet(nn.Module):
     torch.Size([1, 3, 13, 21])
     """
 
-    def __init__(self, channels: tuple[int, int, int, int], blocks: int, *, carry: bool = False) -> None:
+    def __init__(
+        self, channels: tuple[int, int, int, int], blocks: int, *, takes: bool = False, gives: bool = False
+    ) -> None:
         super().__init__()
         c1, c2, c3, c4 = channels
         self.m_head = _conv3(4, c1)
@@ -68,7 +72,8 @@ class ResUNet(nn.Module):
         self.m_up2 = _up(c3, c2, blocks)
         self.m_up1 = _up(c2, c1, blocks)
         self.m_tail = _conv3(c1, 3)
-        self.m_carry = _conv3(c1, c1) if carry else None
+        self.m_carry = _conv3(c1, c1) if takes else None
+        self.gives = gives
 
     def forward(self, z: Tensor, beta: Tensor) -> Tensor:
         """Denoise a batch of images.
@@ -97,14 +102,14 @@ class ResUNet(nn.Module):
     def remember(self, z: Tensor, beta: Tensor, carried: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """One iteration of several: as ``forward``, with what the last one carried; returns what to carry on.
 
-        ``carried`` is None in the first iteration, and always for a prior that carries nothing.
+        ``carried`` is None in the first iteration, and what is returned where the prior gives nothing.
         """
         height, width = z.shape[-2:]
         x = torch.cat((z, beta.expand(-1, 1, height, width)), dim=1)
         x = replicate(x, -height % 8, -width % 8)
         x1 = _exactly(self.m_head, x)
         if self.m_carry is not None and carried is not None:
-            x1 = x1 + _exactly(self.m_carry, carried)
+            x1 = x1 + self.m_carry(carried)
         x2 = self.m_down1(x1)
         x3 = self.m_down2(x2)
         x4 = self.m_down3(x3)
@@ -113,7 +118,7 @@ class ResUNet(nn.Module):
         x = self.m_up1(x + x2)
         features = x + x1
         picture = _exactly(self.m_tail, features)[..., :height, :width]
-        return picture, None if self.m_carry is None else features
+        return picture, features if self.gives else None
 
 
 class TotalVariation(nn.Module):

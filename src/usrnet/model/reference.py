@@ -40,8 +40,8 @@ def published_form(model: USRNet, y: Tensor, kernel: Tensor, scale: int, sigma: 
     step = PublishedDataStep(y, kernel, scale)
     alphas, betas = model.h(sigma, scale)
     x = torch.nn.functional.interpolate(y, scale_factor=scale, mode="nearest")
-    assert isinstance(model.p, ResUNet)
     carried = None
-    for alpha, beta in zip(alphas, betas, strict=True):
-        x, carried = model.p.remember(step(x, alpha), beta, carried)
+    for prior, alpha, beta in zip(model.priors(len(alphas)), alphas, betas, strict=True):
+        assert isinstance(prior, ResUNet)
+        x, carried = prior.remember(step(x, alpha), beta, carried)
     return x

@@ -26,7 +26,7 @@ class Unfolding(nn.Module):
     ----------
     prior : torch.nn.Module
         Called with N×C×H×W and β, N×1×1×1, returns N×C×H×W. One that carries features from iteration to iteration has
-        a method ``remember`` that also takes and returns them.
+        a method ``remember`` that also takes and returns them. A ``torch.nn.ModuleList`` has one for every iteration.
     hyper : torch.nn.Module
         Called with σ, N×1×1×1, and s; returns α and β, each K×N×1×1×1.
 
@@ -44,6 +44,37 @@ class Unfolding(nn.Module):
         super().__init__()
         self.p = prior  # named as in the published weight files
         self.h = hyper
+
+    def priors(self, n_iter: int) -> list[nn.Module]:
+        """The prior of each of ``n_iter`` iterations: the same one, or one after the other of a list.
+
+        Parameters
+        ----------
+        n_iter : int
+            How many iterations there are.
+
+        Returns
+        -------
+        list of torch.nn.Module
+            ``n_iter`` of them.
+
+        Raises
+        ------
+        UsrnetError
+            The list has fewer or more.
+
+        Examples
+        --------
+        >>> import usrnet
+        >>> first, second = usrnet.load("tv").priors(2)
+        >>> first is second
+        True
+        """
+        if not isinstance(self.p, nn.ModuleList):
+            return [self.p] * n_iter
+        if len(self.p) != n_iter:
+            raise UsrnetError(f"{len(self.p)} priors cannot serve {n_iter} iterations: give one for each, or one")
+        return list(self.p)
 
     def forward(self, y: Tensor, kernel: Tensor, scale: int, sigma: Tensor | Sequence[float] | float) -> Tensor:
         """Restore a batch of images, which wrap around.
@@ -131,15 +162,14 @@ class Unfolding(nn.Module):
                 step = UnevenDataStep(y, kernel, scale, sigma.expand(y.shape[0], -1, -1, -1))
                 alphas, betas = step.schedule(self.h)
         x = y.repeat_interleave(scale, dim=-2).repeat_interleave(scale, dim=-1)
-        remember = getattr(self.p, "remember", None)
         carried = None
-        for alpha, beta in zip(alphas, betas, strict=True):
+        for prior, alpha, beta in zip(self.priors(len(alphas)), alphas, betas, strict=True):
             z = step(x, alpha)
-            if remember is None:
-                x = self.p(z, beta).to(y.dtype)
+            if hasattr(prior, "remember"):
+                x, carried = prior.remember(z, beta, carried)
             else:
-                x, carried = remember(z, beta, carried)
-                x = x.to(y.dtype)
+                x = prior(z, beta)
+            x = x.to(y.dtype)
             yield z, x
 
 
@@ -159,6 +189,8 @@ class Config:
         Units of the hyper-parameter module H.
     carry : bool
         Whether features go from one iteration to the next, which the published network does not have.
+    shared : bool
+        Whether all iterations have the same prior, as in the published network, or each its own.
 
     Examples
     --------
@@ -174,6 +206,7 @@ class Config:
     blocks: int
     hidden: int
     carry: bool = False
+    shared: bool = True
 
 
 FULL = Config(n_iter=8, channels=(64, 128, 256, 512), blocks=2, hidden=64)
@@ -200,9 +233,19 @@ class USRNet(Unfolding, Pretrained):
     """
 
     def __init__(self, config: Config = TINY) -> None:
-        prior = ResUNet(config.channels, config.blocks, carry=config.carry)
-        super().__init__(prior, HyPaNet(config.n_iter, config.hidden))
+        super().__init__(_prior(config), HyPaNet(config.n_iter, config.hidden))
         self.config = config
+
+
+def _prior(config: Config) -> nn.Module:
+    """The prior of all iterations, or a list with one for each."""
+    if config.shared:
+        return ResUNet(config.channels, config.blocks, takes=config.carry, gives=config.carry)
+    last = config.n_iter - 1
+    return nn.ModuleList(
+        ResUNet(config.channels, config.blocks, takes=config.carry and k > 0, gives=config.carry and k < last)
+        for k in range(config.n_iter)
+    )
 
 
 def total_variation(n_iter: int = 24) -> Unfolding:

@@ -24,13 +24,17 @@ def pack(model: nn.Module, dtype: torch.dtype) -> nn.Module | None:
     ``dtype``: of the inner layers, float32 or bfloat16. The weights are copied: later changes are not seen.
     """
     able = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
-    if not (able and isinstance(model, Unfolding) and isinstance(model.p, ResUNet)):
+    if not (able and isinstance(model, Unfolding)):
+        return None
+    priors = list(model.p) if isinstance(model.p, nn.ModuleList) else [model.p]
+    if not all(isinstance(prior, ResUNet) for prior in priors):
         return None
     if next(model.parameters()).dtype != torch.float32 or next(model.parameters()).device.type != "cpu":
         return None
     if dtype == torch.bfloat16 and not computes("bf16", torch.device("cpu")):
         return None
-    return Unfolding(PackedResUNet(model.p, dtype), model.h).eval()
+    packed = [PackedResUNet(prior, dtype) for prior in priors if isinstance(prior, ResUNet)]
+    return Unfolding(nn.ModuleList(packed) if isinstance(model.p, nn.ModuleList) else packed[0], model.h).eval()
 
 
 BAND = 128  # rows
@@ -55,6 +59,7 @@ class PackedResUNet(nn.Module):
         self.up = nn.ModuleList(_stage(part, dtype) for part in up)
         self.tail = _Convolution(prior.m_tail, torch.float32)
         self.carry = None if prior.m_carry is None else _Convolution(prior.m_carry, dtype)
+        self.gives = prior.gives
 
     def forward(self, z: Tensor, beta: Tensor) -> Tensor:
         """``z``: N×3×H×W of any size; ``beta``: N×1×1×1 or a map N×1×H×W → N×3×H×W."""
@@ -66,13 +71,13 @@ class PackedResUNet(nn.Module):
         height, width = z.shape[-2:]
         inputs = replicate(torch.cat((z, beta.expand(-1, 1, height, width)), dim=1), -height % 8, -width % 8)
         inputs = inputs.contiguous(memory_format=torch.channels_last)
-        if self.carry is None:
-            picture = self._picture(inputs, self._inner(self._features(inputs)))
+        if not (self.gives or self.carry):
+            picture, features = self._picture(inputs, self._inner(self._features(inputs))), None
         else:
-            outer = self._remembered(inputs, carried, self.carry)
+            outer = self._remembered(inputs, carried)
             outer.add_(self._inner(outer.to(self.dtype, copy=True)))
-            picture, carried = self.tail(outer), outer.to(self.dtype)
-        return picture[..., :height, :width], carried
+            picture, features = self.tail(outer), outer.to(self.dtype) if self.gives else None
+        return picture[..., :height, :width], features
 
     def _inner(self, x: Tensor) -> Tensor:
         """Everything between the head and the outermost sum; ``x`` is overwritten."""
@@ -85,12 +90,14 @@ class PackedResUNet(nn.Module):
             x = stage(x.add_(skips.pop()))
         return x
 
-    def _remembered(self, inputs: Tensor, carried: Tensor | None, carry: "_Convolution") -> Tensor:
+    def _remembered(self, inputs: Tensor, carried: Tensor | None) -> Tensor:
         """The head, and what the last iteration carried."""
         outer = self.head(inputs)
-        if carried is None:
+        if carried is None or self.carry is None:
             return outer
-        return carry.add_to(outer, carried) if carried.dtype == outer.dtype else outer.add_(carry(carried))
+        if carried.dtype == outer.dtype:
+            return self.carry.add_to(outer, carried)
+        return outer.add_(self.carry(carried))
 
     # Where nothing is carried, the widest maps in float32 would be most of the memory, so they only ever exist in
     # bands of rows; the outer sum takes the head once more, a hundredth of the arithmetic.

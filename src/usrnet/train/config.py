@@ -28,8 +28,9 @@ class Model(Section):
 
     ``init``: ``"identity"`` (the prior does nothing yet), ``"orthogonal"`` (as the published training starts), or a
     name or file that ``usrnet.load`` takes. ``carry``: features go from one iteration to the next, which the
-    published network does not have; weights without them are taken as a start all the same. Where it is not given,
-    it is as in the weights to start from.
+    published network does not have. ``shared``: all iterations have the same weights, as in the published network;
+    else each has its own. Where the two are not given, they are as in the weights to start from; weights that lack
+    what they ask for are taken as a start all the same.
     """
 
     architecture: str = "usrnet-tiny"
@@ -38,6 +39,7 @@ class Model(Section):
     blocks: Positive | None = None
     hidden: Positive | None = None
     carry: bool | None = None
+    shared: bool | None = None
     init: str = "identity"
 
     @model_validator(mode="after")
@@ -55,6 +57,7 @@ class Model(Section):
             blocks=self.blocks or base.blocks,
             hidden=self.hidden or base.hidden,
             carry=base.carry if self.carry is None else self.carry,
+            shared=base.shared if self.shared is None else self.shared,
         )
 
 

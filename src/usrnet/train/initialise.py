@@ -4,8 +4,6 @@
 half-quadratic splitting, and learns to denoise from there. ``orthogonal``: as the published training starts.
 """
 
-from dataclasses import replace
-
 import torch
 from torch import Tensor, nn
 
@@ -18,7 +16,9 @@ def start_as_identity(model: USRNet, seed: int = 0) -> None:
     """Initialise all parameters, the same for the same ``seed``."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        _identity_prior(model.p)  # pyright: ignore[reportArgumentType]
+        for module in model.p.modules():
+            if isinstance(module, ResUNet):
+                _identity_prior(module)
         _classical_schedule(model.h)  # pyright: ignore[reportArgumentType]
 
 
@@ -31,14 +31,6 @@ def start_orthogonal(model: USRNet, seed: int = 0, *, gain: float = 0.2) -> None
                 nn.init.orthogonal_(module.weight, gain=gain)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
-
-
-def with_carry(model: USRNet) -> USRNet:
-    """The same function, with features carried from one iteration to the next through weights that are zero yet."""
-    wider = USRNet(replace(model.config, carry=True))
-    wider.load_state_dict(model.state_dict(), strict=False)
-    nn.init.zeros_(wider.get_parameter("p.m_carry.weight"))
-    return wider
 
 
 def _identity_prior(prior: ResUNet) -> None:

@@ -20,10 +20,11 @@ from usrnet.atomic import write_bytes
 from usrnet.device import choose_precision, multiplies_bf16
 from usrnet.errors import UsrnetError
 from usrnet.model import USRNet
+from usrnet.model.widening import widened
 from usrnet.train import checkpoint
 from usrnet.train.config import Optimiser, Run, Schedule, TrainConfig
 from usrnet.train.config import validate as validate_config
-from usrnet.train.initialise import start_as_identity, start_orthogonal, with_carry
+from usrnet.train.initialise import start_as_identity, start_orthogonal
 from usrnet.train.logs import Logs, Tally
 from usrnet.train.objective import Objective
 from usrnet.train.optimisers import make_optimiser
@@ -202,10 +203,10 @@ def initial_model(config: TrainConfig) -> USRNet:
     model = weights.load(config.model.init)
     if not isinstance(model, USRNet):
         raise UsrnetError(f"model.init = {config.model.init!r} has no weights that could be trained")
-    if config.model.carry is None:
-        sizes = replace(sizes, carry=model.config.carry)
-    elif sizes.carry and not model.config.carry:
-        model = with_carry(model)
+    model = widened(model, carry=bool(config.model.carry), shared=config.model.shared is not False)
+    for key in ("carry", "shared"):
+        if getattr(config.model, key) is None:
+            sizes = replace(sizes, **{key: getattr(model.config, key)})
     if model.config != sizes:
         raise UsrnetError(
             f"model.init = {config.model.init!r} has other sizes than {config.model.architecture}: "

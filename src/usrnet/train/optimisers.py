@@ -44,23 +44,35 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    if group["weight_decay"]:
-                        parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                    (self._muon if group["muon"] else self._adam)(parameter, group)
+            parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
+            if group["weight_decay"]:
+                for parameter in parameters:
+                    parameter.mul_(1 - group["lr"] * group["weight_decay"])
+            if group["muon"]:
+                self._muon(parameters, group)
+            else:
+                for parameter in parameters:
+                    self._adam(parameter, group)
 
-    def _muon(self, parameter: Tensor, group: dict) -> None:
+    def _muon(self, parameters: list[Tensor], group: dict) -> None:
+        alike: dict[torch.Size, list[Tensor]] = {}
+        for parameter in parameters:
+            alike.setdefault(parameter.shape, []).append(parameter)
+        for shape, some in alike.items():  # a network has many matrices of few sizes
+            matrices = torch.stack([self._direction(parameter, group) for parameter in some]).flatten(2)
+            stretch = max(1.0, matrices.shape[1] / matrices.shape[2]) ** 0.5
+            for parameter, update in zip(some, orthogonalise(matrices), strict=True):
+                parameter.add_(update.reshape(shape), alpha=-group["lr"] * stretch)
+
+    def _direction(self, parameter: Tensor, group: dict) -> Tensor:
+        """Nesterov's momentum."""
         state = self.state[parameter]
         if not state:
             state["momentum"] = torch.zeros_like(parameter)
         gradient = parameter.grad
         assert gradient is not None
         state["momentum"].lerp_(gradient, 1 - group["momentum"])
-        direction = gradient.lerp(state["momentum"], group["momentum"])
-        matrix = direction.reshape(direction.shape[0], -1)
-        update = orthogonalise(matrix) * max(1.0, matrix.shape[0] / matrix.shape[1]) ** 0.5
-        parameter.add_(update.reshape(parameter.shape), alpha=-group["lr"])
+        return gradient.lerp(state["momentum"], group["momentum"])
 
     def _adam(self, parameter: Tensor, group: dict) -> None:
         state = self.state[parameter]
@@ -78,15 +90,24 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonalise(matrix: Tensor, iterations: int = 5) -> Tensor:
-    """The nearest (semi-)orthogonal matrix to m×n, roughly, by the quintic Newton–Schulz iteration of Muon."""
+    """The nearest (semi-)orthogonal matrix to each …×m×n, roughly, by the quintic Newton–Schulz iteration of Muon.
+
+    Each iteration is ``X ← P X`` with ``P = a + b G + c G²``, ``G = X Xᵀ``. All P commute, so their product can be
+    taken first, of small square matrices, and ``G ← P G P`` needs no X.
+    """
     a, b, c = 3.4445, -4.7750, 2.0315
-    x = matrix if matrix.shape[0] <= matrix.shape[1] else matrix.mT
-    x = x / (x.norm() + 1e-7)
+    flat = matrix.shape[-2] <= matrix.shape[-1]
+    x = matrix if flat else matrix.mT
+    x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)
+    gram = x @ x.mT
+    one = product = torch.eye(x.shape[-2], dtype=x.dtype, device=x.device)
     for _ in range(iterations):
-        gram = x @ x.mT
-        x = a * x + (b * gram + c * gram @ gram) @ x
-    return x if matrix.shape[0] <= matrix.shape[1] else x.mT
+        factor = a * one + b * gram + c * gram @ gram
+        gram = factor @ gram @ factor
+        product = factor @ product
+    x = product @ x
+    return x if flat else x.mT
 
 
 def _outer(name: str) -> bool:
-    return name.startswith(("p.m_head", "p.m_tail"))
+    return not {"m_head", "m_tail"}.isdisjoint(name.split("."))

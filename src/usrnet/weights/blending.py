@@ -7,13 +7,14 @@ trained apart it is nothing useful.
 
 import math
 import os
-from dataclasses import asdict, replace
+from dataclasses import asdict
 
 import torch
 from torch import nn
 
 from usrnet.errors import UsrnetError
 from usrnet.model import USRNet
+from usrnet.model.widening import widened
 from usrnet.weights import files
 from usrnet.weights.loading import load
 
@@ -29,21 +30,18 @@ def blend(first: Model, second: Model, *, t: float) -> USRNet:
     if not (math.isfinite(t) and 0 <= t <= 1):
         raise UsrnetError(f"t = {t:g} is not between 0 (the first model) and 1 (the second)")
     one, other = _weights(first), _weights(second)
-    carry = one.config.carry or other.config.carry
-    if replace(one.config, carry=carry) != replace(other.config, carry=carry):
+    one = widened(one, carry=other.config.carry, shared=other.config.shared)
+    other = widened(other, carry=one.config.carry, shared=one.config.shared)
+    if one.config != other.config:
         differ = [key for key, value in asdict(one.config).items() if asdict(other.config)[key] != value]
         raise UsrnetError(
             f"models of different sizes cannot be blended: {_named(first)} is a {files.summarise(one.config)}, "
             f"{_named(second)} a {files.summarise(other.config)} (they differ in {', '.join(differ)})"
         )
-    with torch.random.fork_rng(devices=[]):  # the random start is overwritten
-        made = USRNet(replace(one.config, carry=carry))
-    a, b = one.state_dict(), other.state_dict()
-    blended = {}
-    for name, tensor in made.state_dict().items():
-        nothing = torch.zeros_like(tensor)  # what carries no features carries them with zeros
-        blended[name] = a.get(name, nothing).float().cpu().lerp(b.get(name, nothing).float().cpu(), t)
-    made.load_state_dict(blended)
+    made = one.float().cpu()
+    with torch.no_grad():
+        for weights, others in zip(made.parameters(), other.float().cpu().parameters(), strict=True):
+            weights.lerp_(others, t)
     return made.eval()
 
 

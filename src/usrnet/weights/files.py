@@ -36,7 +36,7 @@ _WRAPPERS = (
 )  # fmt: skip
 
 _USRNET_NAME = re.compile(
-    r"(?P<prefix>(?:.*\.)?)(?P<name>p\.m_(?:head|down\d|body|up\d|tail|carry)\..+|h\.mlp\.\d+\.\w+)"
+    r"(?P<prefix>(?:.*\.)?)(?P<name>p\.(?:\d+\.)?m_(?:head|down\d|body|up\d|tail|carry)\..+|h\.mlp\.\d+\.\w+)"
 )
 
 Tensors = dict[str, Tensor]
@@ -79,9 +79,10 @@ def build(stored: Stored) -> USRNet:
 def summarise(config: Config) -> str:
     """A configuration in words, for messages and listings."""
     channels = "-".join(map(str, config.channels))
+    own = ["features carried on"] * config.carry + ["weights of its own for every iteration"] * (not config.shared)
     return (
         f"USRNet with {config.n_iter} iterations, channels {channels}, {config.blocks} blocks per scale, "
-        f"hidden {config.hidden}" + (", features carried on (not in the published code)" if config.carry else "")
+        f"hidden {config.hidden}" + (f", {' and '.join(own)} (not in the published code)" if own else "")
     )
 
 
@@ -212,18 +213,22 @@ def infer_config(tensors: Mapping[str, Tensor], path: Path) -> Config:
         raise UsrnetError(
             f"{path}: h.mlp.4.weight has {rows} rows, expected an even number: one α and one β per iteration"
         )
-    blocks = {name.split(".")[2] for name in tensors if name.startswith("p.m_body.")}
+    shared = "p.0.m_head.weight" not in tensors
+    prior, second = ("p", "p") if shared else ("p.0", "p.1")  # the first of several takes nothing
+    body = f"{prior}.m_body."
+    blocks = {name.removeprefix(body).split(".")[0] for name in tensors if name.startswith(body)}
     return Config(
         n_iter=rows // 2,
         channels=(
-            size("p.m_head.weight", 0),
-            size("p.m_up1.0.weight", 0),
-            size("p.m_up2.0.weight", 0),
-            size("p.m_up3.0.weight", 0),
+            size(f"{prior}.m_head.weight", 0),
+            size(f"{prior}.m_up1.0.weight", 0),
+            size(f"{prior}.m_up2.0.weight", 0),
+            size(f"{prior}.m_up3.0.weight", 0),
         ),
         blocks=len(blocks),
         hidden=size("h.mlp.0.weight", 0),
-        carry="p.m_carry.weight" in tensors,
+        carry=f"{second}.m_carry.weight" in tensors,
+        shared=shared,
     )
 
 
