@@ -203,3 +203,24 @@ def test_results_at_an_address_that_were_made_otherwise(photos: Path, tmp_path: 
     assert {status for status, _ in rows(Settings(noise_level=9.0), known=False, overwrite=True).values()} == {"todo"}
     (out / "a_x2.png").unlink()
     assert rows(Settings(), known=True)["a_x2.png"] == ("todo", "")
+
+
+def test_a_kernel_of_the_same_name_that_is_another(photos: Path, tmp_path: Path) -> None:
+    """The manifest of an earlier run knows what was in the file, not only what it was called."""
+    out, kernel = tmp_path / "out", tmp_path / "k.npy"
+    out.mkdir()
+    np.save(kernel, np.full((3, 3), 1 / 9))
+    settings = Settings(kernel=str(kernel))
+    plan = plan_batch(photos.as_uri(), out.as_uri(), settings)
+    manifest = Manifest(plan.folder)
+    for task in plan.tasks:
+        job = _job(task, plan.model)
+        made = io.Metadata(provenance=job.recipe.text())
+        io.write(out / Path(task.target).name, io.Picture(np.zeros((16, 18, 3), np.uint8), made))
+        manifest.add([_row(task, job.recipe, "written")])
+    assert _still_to_do(plan, manifest, overwrite=False) == []
+    assert {row.status for row in manifest.rows.values()} == {"written"}
+    np.save(kernel, np.full((5, 5), 1 / 25))
+    again = plan_batch(photos.as_uri(), out.as_uri(), settings)
+    assert _still_to_do(again, manifest, overwrite=False) == []
+    assert all("from another kernel of this name" in row.error for row in manifest.rows.values())

@@ -22,6 +22,7 @@ class Row:
 
     ``kernel``, ``noise_level``: as they were asked for; where one is ``auto``, ``estimate`` is what was found in the
     picture, as ``usrnet estimate --json`` says it. ``notes``: what a person should know although the work went on.
+    ``contents``: the fingerprints of the files among kernel and model, whose names say little.
     """
 
     input: str
@@ -37,6 +38,7 @@ class Row:
     estimate: str = ""
     worker: str = ""
     peak_mb: float = 0.0
+    contents: str = ""
 
 
 SCHEMA = pa.schema(

@@ -297,12 +297,14 @@ def _job(task: Task, model: str) -> Job:
 
 def _row(task: Task, recipe: Recipe, status: Any, **more: Any) -> Row:
     noise = recipe.noise_level if isinstance(recipe.noise_level, str) else f"{recipe.noise_level:g}"
-    return Row(task.source, task.target, recipe.scale, recipe.kernel, noise, recipe.model, status, **more)
+    marks = json.dumps({what: mark for what, mark in sorted(recipe.contents.items()) if what != "picture"})
+    asked = recipe.scale, recipe.kernel, noise, recipe.model
+    return Row(task.source, task.target, *asked, status, contents=marks, **more)
 
 
 def _asked(row: Row) -> tuple[Any, ...]:
     """What decides, of the things that the manifest knows, what a result looks like."""
-    return row.input, row.scale, row.kernel, row.noise_level, row.model
+    return row.input, row.scale, row.kernel, row.noise_level, row.model, row.contents
 
 
 def _network(model: str) -> Any:

@@ -64,5 +64,16 @@ def lab_to_rgb(lightness: np.ndarray, a: np.ndarray, b: np.ndarray, dtype: np.dt
     f = np.stack([fy + a / 500, fy, fy - b / 200], axis=-1)
     xyz = np.where(f > 6 / 29, f**3, 3 * (6 / 29) ** 2 * (f - 4 / 29)) * _D50
     linear = (xyz @ _XYZ_D50_TO_SRGB.T).clip(0, 1)
-    srgb = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-    return (srgb * np.iinfo(dtype).max).round().astype(dtype)
+    return (from_linear(linear) * np.iinfo(dtype).max).round().astype(dtype)
+
+
+def to_linear(stored: np.ndarray) -> np.ndarray:
+    """sRGB's curve undone (IEC 61966-2-1): stored values, 0 for black and 1 for white, as light."""
+    power = ((np.maximum(stored, 0.04045) + 0.055) / 1.055) ** 2.4
+    return np.where(stored <= 0.04045, stored / 12.92, power).astype(stored.dtype)
+
+
+def from_linear(light: np.ndarray) -> np.ndarray:
+    """The inverse of :func:`to_linear`."""
+    root = 1.055 * np.maximum(light, 0.0031308) ** (1 / 2.4) - 0.055
+    return np.where(light <= 0.0031308, 12.92 * light, root).astype(light.dtype)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from usrnet.errors import PictureError, require
-from usrnet.io.colours import ycbcr_to_rgb
+from usrnet.io.colours import to_linear, ycbcr_to_rgb
 from usrnet.io.provenance import PNG_MAGIC, png_chunk
 
 # The numbers of ITU-T H.273
@@ -277,9 +277,7 @@ def profile_of(primaries: int, transfer: int, *, grey: bool = False) -> bytes | 
 
 
 def _srgb_light() -> np.ndarray:
-    stored = np.linspace(0, 1, 1024)
-    light = np.where(stored <= 0.04045, stored / 12.92, ((stored + 0.055) / 1.055) ** 2.4)
-    return (light * 65535).round().astype(np.uint16)
+    return (to_linear(np.linspace(0, 1, 1024)) * 65535).round().astype(np.uint16)
 
 
 def is_heif(data: bytes) -> bool:

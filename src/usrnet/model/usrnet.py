@@ -165,10 +165,8 @@ class Unfolding(nn.Module):
         carried = None
         for prior, alpha, beta in zip(self.priors(len(alphas)), alphas, betas, strict=True):
             z = step(x, alpha)
-            if hasattr(prior, "remember"):
-                x, carried = prior.remember(z, beta, carried)
-            else:
-                x = prior(z, beta)
+            remember = getattr(prior, "remember", None)
+            x, carried = remember(z, beta, carried) if remember else (prior(z, beta), None)
             x = x.to(y.dtype)
             yield z, x
 

@@ -13,6 +13,7 @@ from typing import Literal, get_args
 import numpy as np
 
 from usrnet.errors import UsrnetError
+from usrnet.io.colours import from_linear, to_linear
 
 Light = Literal["auto", "linear", "stored"]
 
@@ -34,17 +35,7 @@ class Curve:
         return (self.decode(stored + half) - self.decode(stored - half)) * 255
 
 
-def _srgb_decode(stored: np.ndarray) -> np.ndarray:
-    power = ((np.maximum(stored, 0.04045) + 0.055) / 1.055) ** 2.4
-    return np.where(stored <= 0.04045, stored / 12.92, power).astype(stored.dtype)
-
-
-def _srgb_encode(light: np.ndarray) -> np.ndarray:
-    root = 1.055 * np.maximum(light, 0.0031308) ** (1 / 2.4) - 0.055
-    return np.where(light <= 0.0031308, 12.92 * light, root).astype(light.dtype)
-
-
-SRGB = Curve("sRGB", _srgb_decode, _srgb_encode)
+SRGB = Curve("sRGB", to_linear, from_linear)
 
 
 def power(exponent: float) -> Curve:
