@@ -1,5 +1,6 @@
 """spandrel loads our files and the published ones. In an environment with spandrel: make test-interop."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,8 @@ def test_every_size_and_our_own_file(tmp_path: Path) -> None:
     assert load.load_from_file(own).architecture.id == "USRNet"
     full = load.load_from_state_dict(USRNet(CONFIGS["usrnet"]).state_dict())
     assert "channels 64-128-256-512" in full.tags[0]
+    each = load.load_from_state_dict(USRNet(replace(CONFIGS["usrnet-tiny"], shared=False)).state_dict())
+    assert "weights of its own for every iteration" in each.tags[0]
     with pytest.raises(spandrel.UnsupportedDtypeError):
         full.half()
 

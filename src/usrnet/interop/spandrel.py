@@ -25,7 +25,8 @@ class USRNetArch(Architecture[USRNet]):
     """Any size of USRNet, under the names of the published files."""
 
     def __init__(self, observation: Observation) -> None:
-        detect = KeyCondition.has_all("p.m_head.weight", "p.m_tail.weight", "h.mlp.0.weight", "h.mlp.4.weight")
+        prior = KeyCondition.has_any("p.m_head.weight", "p.0.m_head.weight")  # one for all iterations, or for each
+        detect = KeyCondition.has_all(prior, "h.mlp.0.weight", "h.mlp.4.weight")
         super().__init__(id=ID, detect=detect)
         self.observation = observation
 
