@@ -294,3 +294,15 @@ def test_blur_is_looked_for_in_the_light_in_which_a_picture_is_restored(photo):
         by_hand = usrnet.restore(taken, model="tv", scale=2, kernel=in_light.kernel, noise_level=2, light="linear")
     assert (np.asarray(automatic) == np.asarray(by_hand)).all()
     assert estimate(stored, scale=2).widths == as_stored.widths
+
+
+def test_what_a_tiff_names_as_missing_is_not_looked_at(photo, tmp_path):
+    blurred = usrnet.degrade(photo[:256, :256], "gaussian:1.5", scale=1)
+    expected = usrnet.estimate(blurred, scale=1)
+    blurred = np.maximum(blurred, 1)
+    blurred[:96, :160] = 0
+    tifffile.imwrite(tmp_path / "a.tif", blurred, rowsperstrip=8, photometric="rgb",
+                     extratags=[(42113, "s", 0, "0", True)])  # fmt: skip
+    with pytest.warns(UsrnetWarning, match=r"are missing \(0\)"):
+        found = estimate_file(tmp_path / "a.tif", scale=1)
+    assert found.noise_level == pytest.approx(expected.noise_level, abs=0.5)

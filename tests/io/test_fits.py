@@ -142,13 +142,42 @@ def test_bad_files(tmp_path):
     with pytest.raises(PictureError, match=r"a\.fits"):
         io.read_whole(tmp_path / "a.fits")
     fits.PrimaryHDU(np.full((4, 4), np.nan)).writeto(tmp_path / "b.fits")
-    with pytest.raises(PictureError, match="not finite"):
-        io.read_whole(tmp_path / "b.fits")
+    with pytest.raises(PictureError, match="nothing in it was measured"):
+        io.read(tmp_path / "b.fits")
     head = [f"SIMPLE  = {'T':>20}", f"BITPIX  = {8:20d}", f"NAXIS   = {2:20d}", f"NAXIS1  = {90000:20d}"]
     head += [f"NAXIS2  = {90000:20d}", "END"]
     (tmp_path / "c.fits").write_bytes("".join(card.ljust(80) for card in head).ljust(2880).encode())
     with pytest.raises(PictureError, match="more than the limit"):
         io.read_whole(tmp_path / "c.fits")
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int16, np.uint16, np.int32])
+def test_whole_numbers_with_blank_stay_whole(tmp_path, dtype, packed):
+    values = (COUNTS // 300).astype(dtype)
+    unit = fits.CompImageHDU(values) if packed else fits.PrimaryHDU(values)
+    unit.header["BLANK"] = 7 - int(unit.header.get("BZERO", 0))
+    unit.writeto(tmp_path / "a.fits")
+    picture = io.read_whole(tmp_path / "a.fits")
+    assert picture.pixels.dtype == dtype
+    assert np.array_equal(picture.pixels, values[::-1])
+    assert picture.metadata.missing == 7
+    io.write(tmp_path / "b.fits", picture)
+    assert io.read_whole(tmp_path / "b.fits").metadata.missing == 7
+    assert np.array_equal(fits.getdata(tmp_path / "b.fits")[values != 7], values[values != 7])
+
+
+def test_scaled_numbers_with_blank_are_floats_with_nan(tmp_path):
+    unit = fits.PrimaryHDU(COUNTS.astype(np.float32))
+    unit.scale("int16", bscale=2.0, bzero=40000)
+    unit.header["BLANK"] = int(unit.data[3, 4])
+    gone = unit.data == unit.data[3, 4]
+    unit.writeto(tmp_path / "a.fits")
+    picture = io.read_whole(tmp_path / "a.fits")
+    assert np.array_equal(np.isnan(picture.pixels[::-1]), gone)
+    with pytest.warns(UsrnetWarning) as notes:
+        assert np.isfinite(io.read(tmp_path / "a.fits").pixels).all()
+    assert any(f"{gone.sum()} of its 600 values" in str(note.message) for note in notes)
 
 
 def test_without_astropy_the_extra_is_named(tmp_path, monkeypatch):

@@ -14,6 +14,7 @@ import usrnet
 from usrnet import io, kernels
 from usrnet.errors import PictureError, UsrnetError, UsrnetWarning
 from usrnet.io import tiff
+from usrnet.io.gaps import Gaps, survey
 from usrnet.restoration import Handling, Restorer, ask, ask_channels, files, observe, restore_file
 from usrnet.restoration.folder import restore_pictures
 from usrnet.restoration.jobs import Job, Recipe
@@ -488,9 +489,9 @@ def test_bad_files_by_rows(tmp_path, large, restorer):
     with pytest.raises(PictureError, match=r"b\.tif: the picture is damaged"):
         restore_file(restorer, tmp_path / "b.tif", tmp_path / "out.tif", observe(scale=1))
     array = SCENE[..., 0].astype(np.float32)
-    array[-1, -1] = np.nan
+    array[-1, -1] = np.inf
     save(tmp_path / "c.tif", array, rowsperstrip=10)
-    with pytest.raises(PictureError, match="not finite"):
+    with pytest.raises(PictureError, match=r"c\.tif: .* infinite values: replace them by NaN"):
         restore_file(restorer, tmp_path / "c.tif", tmp_path / "out.tif", observe(scale=1))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.tif", "b.tif", "c.tif"]
 
@@ -537,7 +538,7 @@ def test_what_a_geotiff_declares_missing_stays_missing(
     bands = 1 if dtype == "float32" else 3
     if large:
         monkeypatch.setattr(files, "LARGE_BYTES", 0)
-        monkeypatch.setattr(files, "STRIP_ROWS", 4)
+        monkeypatch.setattr("usrnet.io.gaps._ROWS", 4)
     measured = (1000 + range_ * SCENE).astype(dtype)
     gappy = measured.copy()
     gappy[:9, :] = missing  # whole strips of nothing too
@@ -549,7 +550,10 @@ def test_what_a_geotiff_declares_missing_stays_missing(
         rowsperstrip=5, extratags=[(42113, "s", 0, text, True)],
     )  # fmt: skip
     known = observe(scale=2, kernel="gaussian:1.2", noise_level=1)
-    with pytest.warns(UsrnetWarning, match="values lie from 10"):  # and not from what is missing
+    with (
+        pytest.warns(UsrnetWarning, match="values lie from 10"),  # and not from what is missing
+        pytest.warns(UsrnetWarning, match=rf"of its {gappy.size} values \(.*%\) are missing \(.*{missing}\)"),
+    ):
         restore_file(restorer, tmp_path / "a.tif", tmp_path / "out.tif", known)
     result = tifffile.imread(tmp_path / "out.tif")
     gaps = (gappy == missing).repeat(2, 0).repeat(2, 1)
@@ -563,7 +567,7 @@ def test_what_a_geotiff_declares_missing_stays_missing(
 @pytest.mark.parametrize(
     "unknown", [{"kernel": "auto", "noise_level": "auto"}, {"kernel": "delta", "noise_level": "auto"}]
 )
-@pytest.mark.filterwarnings("ignore:.*only the first is used")
+@pytest.mark.filterwarnings("ignore:.*only the first is used", "ignore:.*are missing")
 def test_what_is_missing_counts_for_nothing_where_blur_and_noise_are_found(tmp_path, restorer, all_pages, unknown):
     """A stack with gaps is taken for what the same stack is without them, filled with what lies beside them."""
     missing = 65535
@@ -572,7 +576,7 @@ def test_what_is_missing_counts_for_nothing_where_blur_and_noise_are_found(tmp_p
     gappy = measured.copy()
     gappy[20:60, 30:80], gappy[70::11, ::7] = missing, missing
     found = []
-    for name, page in (("filled", files._Gaps(gappy, missing)[:]), ("gappy", gappy)):
+    for name, page in (("filled", Gaps(gappy, survey(gappy, missing=missing))[:]), ("gappy", gappy)):
         with tifffile.TiffWriter(tmp_path / f"{name}.tif") as writer:
             for _ in range(2):
                 tags = [(42113, "s", 0, str(missing).encode(), True)] if name == "gappy" else []
@@ -586,6 +590,164 @@ def test_what_is_missing_counts_for_nothing_where_blur_and_noise_are_found(tmp_p
     assert found[0][0] < 4  # and not the steps at the gaps
     result = tifffile.imread(tmp_path / "gappy_out.tif", key=0)
     assert np.array_equal(result == missing, gappy == missing)
+
+
+GAPPY = (1000 + 3000 * SCENE[..., 0]).astype(np.float32)
+GAPPY[:9], GAPPY[12:20, 20:], GAPPY[22, 3] = np.nan, np.nan, np.nan
+GAPS = np.isnan(GAPPY)
+BLURRED = observe(scale=2, kernel="gaussian:1.2", noise_level=1, saturation="off")
+
+
+def enlarged(gaps):
+    return gaps.repeat(2, -2).repeat(2, -1)
+
+
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize("named", [None, -9999])
+@pytest.mark.filterwarnings("ignore:.*is taken as full scale")
+def test_nan_stays_missing(tmp_path, monkeypatch, restorer, large, named):
+    """Beside a value that the file names, too; every gap is what it was."""
+    if large:
+        monkeypatch.setattr(files, "LARGE_BYTES", 0)
+        monkeypatch.setattr("usrnet.io.gaps._ROWS", 4)
+    array, tags = GAPPY.copy(), []
+    if named is not None:
+        array[-2:, :5], tags = named, [(42113, "s", 0, str(named).encode(), True)]
+    tifffile.imwrite(tmp_path / "a.tif", array, rowsperstrip=5, extratags=tags)
+    count = int((np.isnan(array) | (array == -9999)).sum())
+    with pytest.warns(UsrnetWarning, match=rf"a\.tif: {count} of its 864 values \(5.\..%\) are missing \(NaN"):
+        restore_file(restorer, tmp_path / "a.tif", tmp_path / "out.tif", BLURRED)
+    result = tifffile.imread(tmp_path / "out.tif")
+    assert np.array_equal(np.isnan(result), enlarged(np.isnan(array)))
+    assert np.array_equal(result == -9999, enlarged(array == -9999))
+    seen = result[np.isfinite(result) & (result != -9999)]
+    assert 500 < seen.min() <= seen.max() < 4500
+
+
+@pytest.mark.parametrize("blank", [None, "int16", "uint16", "int32"])
+@pytest.mark.filterwarnings("ignore:.*of the range", "ignore:.*full scale", "ignore:.*does not hold")
+def test_gaps_of_fits(tmp_path, restorer, blank):
+    fits = pytest.importorskip("astropy.io.fits")
+    unit, missing = fits.PrimaryHDU(GAPPY[::-1]), np.nan
+    if blank:
+        missing = int(np.iinfo(blank).max)
+        unit = fits.PrimaryHDU(np.where(GAPS, np.array(missing, blank), np.nan_to_num(GAPPY).astype(blank))[::-1])
+        unit.header["BLANK"] = missing - unit.header.get("BZERO", 0)
+    unit.writeto(tmp_path / "a.fits")
+    for suffix in ("fits", "tif"):
+        with pytest.warns(UsrnetWarning, match=rf"{GAPS.sum()} of its 864 values"):
+            restore_file(restorer, tmp_path / "a.fits", tmp_path / f"out.{suffix}", BLURRED)
+        result = io.read_whole(tmp_path / f"out.{suffix}")
+        assert result.pixels.dtype == (blank or np.float32)
+        gaps = result.pixels == missing if blank else np.isnan(result.pixels)
+        assert np.array_equal(gaps, enlarged(GAPS))
+        assert 500 < result.pixels[~gaps].min() <= result.pixels[~gaps].max() < 4500
+        assert result.metadata.missing == (missing if blank else None)
+
+
+@pytest.mark.filterwarnings("ignore:.*full scale", "ignore:.*does not hold")
+def test_a_geotiff_becomes_a_fits_of_floats_with_nan(tmp_path, restorer):
+    fits = pytest.importorskip("astropy.io.fits")
+    array = np.where(GAPS, np.float32(-9999), GAPPY)
+    tifffile.imwrite(tmp_path / "a.tif", array, extratags=[(42113, "s", 0, b"-9999", True)])
+    with pytest.warns(UsrnetWarning, match="are missing"):
+        restore_file(restorer, tmp_path / "a.tif", tmp_path / "out.fits", BLURRED)
+    assert np.array_equal(np.isnan(fits.getdata(tmp_path / "out.fits"))[::-1], enlarged(GAPS))
+
+
+@pytest.mark.filterwarnings("ignore:.*full scale")
+def test_a_stripped_result_still_names_its_missing_value(tmp_path, restorer):
+    tifffile.imwrite(tmp_path / "a.tif", GREY16, extratags=[(42113, "s", 0, str(GREY16[0, 0]).encode(), True)])
+    with pytest.warns(UsrnetWarning, match="are missing"):
+        there_and_back(restorer, tmp_path / "a.tif", strip=True)
+    with tifffile.TiffFile(tmp_path / "out.tif") as file:
+        assert file.pages.first.tags[42113].value == str(GREY16[0, 0])
+
+
+@pytest.mark.parametrize("unknown", [False, True])
+@pytest.mark.filterwarnings("ignore:.*full scale")
+def test_planes_of_a_cube_may_be_gaps_as_a_whole(tmp_path, restorer, unknown):
+    """What is unknown is found in the first plane that holds anything."""
+    fits = pytest.importorskip("astropy.io.fits")
+    rng = np.random.default_rng(0)
+    plane = np.tile(GAPPY, (4, 3)) + 30 * rng.standard_normal((4 * H, 3 * W)).astype(np.float32)
+    fits.PrimaryHDU(np.stack([np.full_like(plane, np.nan), plane, plane])[:, ::-1]).writeto(tmp_path / "a.fits")
+    known = ask(scale=2, kernel="gaussian:1.2", noise_level="auto", saturation="off") if unknown else BLURRED
+    with pytest.warns(UsrnetWarning, match=r"of its 31104 values \(.*%\) are missing \(NaN\)"):
+        _, estimate = restore_file(
+            restorer, tmp_path / "a.fits", tmp_path / "out.fits", known, handling=Handling(all_pages=True)
+        )
+    result = fits.getdata(tmp_path / "out.fits")[:, ::-1]
+    assert np.isnan(result[0]).all()
+    for index in (1, 2):
+        assert np.array_equal(np.isnan(result[index]), enlarged(np.isnan(plane)))
+    if unknown:
+        assert estimate is not None
+        assert 1 < estimate.noise_level < 5  # 30 of a range of 3000
+
+
+@pytest.mark.parametrize(
+    ("suffix", "value", "said"), [("png", "nan", "they are black"), ("jpg", "nan", "black"), ("png", "7", "were 7")]
+)
+@pytest.mark.filterwarnings("ignore:.*full scale", "ignore:.*holds no floats", "ignore:.*place on Earth")
+@pytest.mark.filterwarnings("ignore:.*of the range")
+def test_a_picture_that_cannot_say_what_is_missing(tmp_path, restorer, suffix, value, said):
+    array = GAPPY if value == "nan" else np.where(GAPS, 7, np.nan_to_num(GAPPY)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", array, extratags=[(42113, "s", 0, value.encode(), True)])
+    with (
+        pytest.warns(UsrnetWarning, match="are missing"),
+        pytest.warns(UsrnetWarning, match=rf"out\..*does not say which values are missing.*{said}"),
+    ):
+        restore_file(restorer, tmp_path / "a.tif", tmp_path / f"out.{suffix}", BLURRED)
+    result = io.read(tmp_path / f"out.{suffix}").pixels
+    if suffix == "png":
+        assert (result[enlarged(GAPS)] == (0 if value == "nan" else 7)).all()
+    assert result[:15].max() < 30
+
+
+@pytest.mark.parametrize("all_pages", [False, True])
+@pytest.mark.parametrize("suffix", ["tif", "fits"])
+@pytest.mark.filterwarnings("ignore:.*only the first is used")
+def test_nothing_but_nan_and_infinite_values_are_refused(tmp_path, restorer, suffix, all_pages):
+    fits = pytest.importorskip("astropy.io.fits")
+    infinite = GAPPY.copy()
+    infinite[-1, -1] = -np.inf
+    for plane, text in (
+        (np.full_like(GAPPY, np.nan), r"nothing in it was measured.*\(NaN\)"),
+        (infinite, "infinite values: replace them by NaN, which counts as missing, or by numbers"),
+    ):
+        array = np.stack([plane, plane])
+        if suffix == "tif":
+            tifffile.imwrite(tmp_path / "a.tif", array, photometric="minisblack")
+        else:
+            fits.PrimaryHDU(array).writeto(tmp_path / "a.fits", overwrite=True)
+        with pytest.raises(PictureError, match=rf"a\.{suffix}: .*{text}"):
+            restore_file(
+                restorer, tmp_path / f"a.{suffix}", tmp_path / f"out.{suffix}", BLURRED,
+                handling=Handling(all_pages=all_pages),
+            )  # fmt: skip
+        assert not (tmp_path / f"out.{suffix}").exists()
+
+
+def test_arrays_with_nan_are_refused(restorer):
+    with pytest.raises(UsrnetError, match="not finite"):
+        restorer(GAPPY / 4000, scale=1)
+
+
+@pytest.mark.filterwarnings("ignore:.*full scale")
+def test_what_watches_a_result_sees_no_gaps(tmp_path, restorer):
+    tifffile.imwrite(tmp_path / "a.tif", GAPPY)
+    seen = []
+
+    def watch(strips):
+        for strip in strips:
+            seen.append(np.isfinite(strip).all())
+            yield strip
+
+    with pytest.warns(UsrnetWarning, match="are missing"):
+        restore_file(restorer, tmp_path / "a.tif", tmp_path / "out.tif", BLURRED, watch=watch)
+    assert seen
+    assert all(seen)
 
 
 @pytest.mark.parametrize("text", ["-9999", "nan", "1.5", "words"])

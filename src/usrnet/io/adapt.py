@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from usrnet.errors import UsrnetError
-from usrnet.io.decode import Picture, converted, finite, levels_of, pixels_of
+from usrnet.io.decode import Picture, converted, levels_of, pixels_of
 from usrnet.io.levels import Levels, White, full_scale, parse_white
 from usrnet.io.metadata import Metadata, from_pillow, note_of
 from usrnet.io.tiff import orient
@@ -42,10 +42,8 @@ def from_any(image: Any, *, white: White = None) -> Given:
     """
     white = parse_white(white)
     picture = _from_pillow(image) if isinstance(image, Image.Image) else Picture(_checked(image))
-    try:
-        finite(picture, _NAME)
-    except UsrnetError as error:
-        raise UsrnetError(str(error)) from error
+    if picture.pixels.dtype.kind == "f" and not np.isfinite(picture.pixels).all():  # gaps are those of files
+        raise UsrnetError(f"{_NAME} holds values that are not finite (NaN or infinity)")
     return Given(picture.pixels, levels_of(picture, white, note_of(_NAME)), picture.metadata, image)
 
 

@@ -13,6 +13,7 @@ from usrnet.errors import PictureError, UsrnetWarning
 from usrnet.io import deep, fits, iptc
 from usrnet.io.colours import cmyk_to_rgb, lab_to_rgb
 from usrnet.io.foreign import refuse_foreign
+from usrnet.io.gaps import filled, note_on_gaps, refuse_infinite, survey
 from usrnet.io.levels import Levels, White, choose_with_note, full_scale
 from usrnet.io.metadata import Metadata, checked_profile, clean_exif, from_pillow, note_of, profile_space, raw_profile
 from usrnet.io.planes import join, split
@@ -79,7 +80,8 @@ class Picture:
 def read(source: Path | BinaryIO, *, max_pixels: int = DEFAULT_MAX_PIXELS, white: White = None) -> Picture:
     """Read an image as every part of the program can work with it; the first frame if there are several.
 
-    EXIF orientation is applied; palettes, CMYK, YCbCr and Lab become RGB.
+    EXIF orientation is applied; palettes, CMYK, YCbCr and Lab become RGB. What is missing (NaN, or the value that the
+    file names) is filled with the nearest measured value, with a note.
 
     Parameters
     ----------
@@ -99,7 +101,7 @@ def read(source: Path | BinaryIO, *, max_pixels: int = DEFAULT_MAX_PIXELS, white
     Raises
     ------
     PictureError
-        The file cannot be read, is damaged, holds values that are not finite, or has too many pixels.
+        The file cannot be read, is damaged, holds infinite values or nothing but gaps, or has too many pixels.
 
     Examples
     --------
@@ -119,7 +121,7 @@ def read_rgb(path: Path) -> np.ndarray:
 
 
 def read_whole(source: Path | BinaryIO, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Picture:
-    """Read a picture as the file has it: its own type and values, every band. See ``read``."""
+    """Read a picture as the file has it: its own type and values, every band, missing ones too. See ``read``."""
     name = _name(source)
     data = read_bytes(source)
     return guarded(name, lambda: _decode(data, name, max_pixels))
@@ -128,6 +130,7 @@ def read_whole(source: Path | BinaryIO, *, max_pixels: int = DEFAULT_MAX_PIXELS)
 def plain(picture: Picture, *, name: str, white: White = None) -> Picture:
     """A picture as ``read`` gives it, from one as ``read_whole`` does; what is changed is said in a note."""
     note = note_of(name)
+    picture = _without_gaps(picture, name, note)
     pixels, dtype = picture.pixels, picture.pixels.dtype
     if picture.extra:
         grey = pixels.shape[-1] - picture.extra == 1
@@ -145,6 +148,18 @@ def plain(picture: Picture, *, name: str, white: White = None) -> Picture:
     return replace(picture, pixels=converted(pixels, np.dtype(np.float32), levels), extra=0, levels=None)
 
 
+def _without_gaps(picture: Picture, name: str, note: Callable[[str], None]) -> Picture:
+    """A picture in which what is missing is filled, with a note, and nothing counts as missing any more."""
+    missing = picture.metadata.missing
+    if picture.pixels.dtype.kind != "f" and missing is None:
+        return picture
+    found = survey(picture.pixels, extra=picture.extra, missing=missing)
+    if text := note_on_gaps([found], name):
+        note(text)
+    pixels = np.asarray(filled(picture.pixels, found)[0])
+    return replace(picture, pixels=pixels, metadata=replace(picture.metadata, missing=None))
+
+
 def converted(pixels: np.ndarray, dtype: np.dtype, levels: Levels | None = None) -> np.ndarray:
     """Pixels with another type's full scale; ``levels``: which of their values are black and full scale."""
     planes = split(pixels, levels)
@@ -153,12 +168,8 @@ def converted(pixels: np.ndarray, dtype: np.dtype, levels: Levels | None = None)
 
 def levels_of(picture: Picture, white: White, note: Callable[[str], None]) -> Levels:
     """The levels of a picture, from its values, its file and what the user says; with a note where there is doubt."""
-    colour = picture.pixels
-    if colour.ndim == 3 and colour.shape[-1] - picture.extra in (2, 4):
-        place = colour.shape[-1] - picture.extra - 1
-        colour = np.delete(colour, place, axis=-1)
-    low, high = float(colour.min()), float(colour.max())
-    levels, text = choose_with_note(low, high, colour.dtype, white, declared=picture.levels)
+    found = survey(picture.pixels, extra=picture.extra)
+    levels, text = choose_with_note(found.low, found.high, picture.pixels.dtype, white, declared=picture.levels)
     if text:
         note(text)
     return levels
@@ -207,12 +218,12 @@ def _decode(data: bytes, name: str, max_pixels: int) -> Picture:
         with TiffFile(BytesIO(data), name=name) as file:
             return first_of_tiff(file, max_pixels)
     if data[:9] == b"SIMPLE  =":
-        return finite(fits.read(data, name, check, note), name)
+        return bounded(fits.read(data, name, check, note), name)
     if deep.is_heif(data):
         return _heif(data, name, check, note)
     pixels = deep.netpbm(data, check, note)
     if pixels is not None:
-        return finite(Picture(pixels), name)
+        return bounded(Picture(pixels), name)
     data = deep.sound_png(data, note)
     with _open_noted(data, name, note) as image:
         check(image.width, image.height)
@@ -240,7 +251,7 @@ def _decode(data: bytes, name: str, max_pixels: int) -> Picture:
                 note(_UNFIT)
         if not grey and profile_space(metadata.icc_profile) == "GRAY":
             pixels, metadata = _as_grey(pixels, metadata, note)
-    return finite(Picture(orient(pixels, orientation), metadata), name)
+    return bounded(Picture(orient(pixels, orientation), metadata), name)
 
 
 def _as_grey(pixels: np.ndarray, metadata: Metadata, note: Callable[[str], None]) -> tuple[np.ndarray, Metadata]:
@@ -362,10 +373,9 @@ def check_size(width: int, height: int, name: str, max_pixels: int, *, channels:
         )
 
 
-def finite(picture: Picture, name: str) -> Picture:
-    """The picture, if all its values are numbers. Raises ``PictureError``."""
-    if picture.pixels.dtype.kind == "f" and not np.isfinite(picture.pixels).all():
-        raise PictureError(f"{name}: the picture holds values that are not finite (NaN or infinity)")
+def bounded(picture: Picture, name: str) -> Picture:
+    """The picture, if none of its values is infinite. Raises ``PictureError``."""
+    refuse_infinite(picture.pixels, name)
     return picture
 
 

@@ -15,6 +15,7 @@ from usrnet.atomic import write_bytes
 from usrnet.errors import PictureError
 from usrnet.io import fits, tiff
 from usrnet.io.decode import TIFF_MAGIC, Picture, converted
+from usrnet.io.gaps import absent
 from usrnet.io.levels import Levels, full_scale
 from usrnet.io.metadata import (
     SEGMENT,
@@ -226,6 +227,7 @@ def _reduced(picture: Picture, kind: str, note: Callable[[str], None], levels: L
     if pixels.ndim == 3 and pixels.shape[-1] == 1:
         pixels = pixels[..., 0]
     alpha = pixels.ndim == 3 and pixels.shape[-1] in (2, 4)
+    pixels = _gaps_said(pixels, picture.metadata.missing, kind, note, levels)
     dtype, deep = pixels.dtype, holds.deep
     if dtype not in (np.uint8, np.uint16):
         what = "floats" if dtype.kind == "f" else f"samples of type {dtype}"
@@ -238,6 +240,22 @@ def _reduced(picture: Picture, kind: str, note: Callable[[str], None], levels: L
         note(f"{kind} holds no transparency, put on white")
         pixels = _on_white(pixels)
     return pixels
+
+
+def _gaps_said(
+    pixels: np.ndarray, missing: float | None, kind: str, note: Callable[[str], None], levels: Levels | None
+) -> np.ndarray:
+    """Pixels for a format that cannot say which are missing: floats become black, whole numbers stay as they are."""
+    if pixels.dtype.kind != "f" and missing is None:
+        return pixels
+    gone = absent(pixels, missing)
+    if not gone.any():
+        return pixels
+    if pixels.dtype.kind != "f":
+        note(f"{kind} does not say which values are missing (those that were {missing:.9g})")
+        return pixels
+    note(f"{kind} does not say which values are missing: they are black")
+    return np.where(gone, pixels.dtype.type((levels or full_scale(pixels.dtype)).black), pixels)
 
 
 def _on_white(pixels: np.ndarray) -> np.ndarray:

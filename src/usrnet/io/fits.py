@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from usrnet.errors import PictureError, UsrnetError, require
+from usrnet.io.gaps import value_of
 from usrnet.io.metadata import Metadata
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ _WORLD = re.compile(
     r"(WCSAXES|WCSNAME|CRPIX\d|CRVAL\d|CDELT\d|CTYPE\d|CUNIT\d|CROTA\d|(CD|PC|PV|PS)\d+_\d+)[A-Z]?|[AB]P?_\w+"
 )
 _MOST_NAMES = 6
+_WHOLE = {8: np.dtype(np.uint8), 16: np.dtype(np.int16), 32: np.dtype(np.int32)}  # what floats hold exactly
 _CARD = 80  # bytes of a line of a header
 _MOST = 999  # axes, columns; the format allows no more
 _MOST_UNITS = 1000
@@ -70,15 +72,33 @@ def read_planes(
             if isinstance(unit, module.CompImageHDU):
                 with module.open(BytesIO(data), memmap=False, disable_image_compression=True) as tables:
                     _check_streams(tables[place], name)
-            values = np.asarray(unit.data)
+            stored = unit.header.copy()  # reading the pixels changes it
+            values, missing = _with_blank(np.asarray(unit.data), stored)
             planes = values.reshape(-1, *values.shape[-2:])[:, ::-1]
             planes = np.ascontiguousarray(planes, planes.dtype.newbyteorder("="))
             header = kept_header(unit.header)
             if place:
                 header.extend(_beside(units[0].header, header), unique=True, bottom=True)
             _say_others(units, place, note)
-            return planes, Metadata(fits_header=header, description=None)
+            return planes, Metadata(fits_header=header, description=None, missing=missing)
     raise PictureError(f"{name}: there is no picture in this FITS file")
+
+
+def _with_blank(values: np.ndarray, header: Any) -> tuple[np.ndarray, float | None]:
+    """Pixels as astropy reads them, and the one of their values that means missing.
+
+    Of whole numbers with ``BLANK`` astropy makes floats with NaN; where the numbers are not scaled they become whole
+    again, so that the result is of the same type.
+    """
+    blank, bits, zero = header.get("BLANK"), header["BITPIX"], header.get("BZERO", 0)
+    if isinstance(blank, bool) or not isinstance(blank, int) or bits < 0:
+        return values, None
+    if values.dtype.kind == "f":
+        whole = _WHOLE.get(bits)
+        if whole is None or zero or header.get("BSCALE", 1) != 1 or (missing := value_of(blank, whole)) is None:
+            return values, None
+        return np.where(np.isnan(values), missing, values).astype(whole), missing
+    return values, value_of(blank + int(zero), values.dtype)
 
 
 def _sides(unit: Any) -> list[int]:
@@ -195,7 +215,12 @@ def encode(planes: np.ndarray, metadata: Metadata, name: str) -> bytes:
         header = header.copy()
     if metadata.made_with:
         header.add_history(_ascii(metadata.made_with))
+    missing = metadata.missing
+    if missing is not None and values.dtype.kind == "f":  # BLANK is for whole numbers
+        values = np.where(values == missing, values.dtype.type(np.nan), values)
     unit = module.PrimaryHDU(np.ascontiguousarray(values), header)
+    if missing is not None and values.dtype.kind in "iu":
+        unit.header["BLANK"] = int(missing) - int(unit.header.get("BZERO", 0))
     buffer = BytesIO()
     unit.writeto(buffer, output_verify="silentfix+ignore")
     return buffer.getvalue()

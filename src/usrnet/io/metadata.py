@@ -41,7 +41,8 @@ _SIP, _SIP_LARGEST = re.compile(r"[AB]P?_([0-9])_([0-9])"), re.compile(r"[AB]P?_
 _MATRIX = re.compile(r"PC([12])_[12]([A-Z]?)")
 SRGB_GAMMA = 0.45455  # as a PNG says it
 SRGB_CHROMATICITIES = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)  # white, red, green, blue
-GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737, 42112, 42113)
+NODATA = 42113  # the tag of a GeoTIFF that names its missing value
+GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737, 42112, NODATA)
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ class Metadata:
     per inch, across and down, a hint for printing that enlarging does not change. ``jpeg``: what a JPEG file says of
     its compression. ``geo``: GeoTIFF tags. ``description``: the text of a TIFF or PNG, ``texts``: further ones of a
     PNG by their keywords. ``imagej``: what ImageJ keeps beside its description, labels of planes and colours of
-    channels. ``software``: what wrote the file; ``provenance``: how a result of ours was made, in its place.
+    channels. ``missing``: the value of samples that were not measured, where the file names one; NaN is none in any
+    case. ``software``: what wrote the file; ``provenance``: how a result of ours was made, in its place.
     """
 
     exif: bytes | None = None
@@ -79,6 +81,7 @@ class Metadata:
     geo: dict[int, tuple[float, ...] | str] = field(default_factory=dict)
     jpeg: Jpeg | None = None
     fits_header: Any = None
+    missing: float | None = None
 
     @property
     def camera(self) -> bool:
@@ -106,12 +109,13 @@ class Metadata:
         )
 
     def stripped(self) -> "Metadata":
-        """Nothing but what the colours mean."""
+        """Nothing but what the colours, and the missing value, mean."""
         return Metadata(
             icc_profile=self.icc_profile,
             gamma=self.gamma,
             chromaticities=self.chromaticities,
             provenance=self.provenance,
+            missing=self.missing,
         )
 
     @property

@@ -19,8 +19,8 @@ from usrnet.io.decode import (
     TIFF_MAGIC,
     Picture,
     as_declared,
+    bounded,
     check_size,
-    finite,
     guarded,
     open_pillow,
     pixels_of,
@@ -146,7 +146,7 @@ def _fits_stack(data: bytes, name: str, max_pixels: int) -> Stack | None:
         return None  # who reads the one picture says what else there is
     for text in notes:
         note_of(name)(text)
-    return Stack("FITS", len(planes), lambda index: finite(Picture(planes[index], metadata), name), name)
+    return Stack("FITS", len(planes), lambda index: bounded(Picture(planes[index], metadata), name), name)
 
 
 def _animation(data: bytes, name: str, kind: str, shown: range, max_pixels: int) -> Stack:

@@ -13,11 +13,12 @@ from usrnet import io as pictures
 from usrnet.errors import PictureError, UsrnetWarning
 from usrnet.io import Levels, Metadata, Picture, stack, tiff
 from usrnet.io.decode import TIFF_MAGIC, converted, read_bytes
+from usrnet.io.gaps import Gaps, Survey, filled, note_on_gaps, survey
 from usrnet.io.levels import choose_with_note, full_scale
 from usrnet.io.metadata import note_of
 from usrnet.restoration.highlights import Brightness
 from usrnet.restoration.observation import Observation
-from usrnet.restoration.restorer import STRIP_ROWS, Progress, Restorer, Rows
+from usrnet.restoration.restorer import Progress, Restorer, Rows
 from usrnet.restoration.unknown import Unknown, settle
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 Watch = Callable[[Iterable[np.ndarray]], Iterable[np.ndarray]]
 """What the strips of a result pass through, from top to bottom, on their way to the file; anew at every attempt."""
 
-_NODATA = 42113  # GeoTIFF's tag
 LARGE_BYTES = 256 * 2**20  # pictures of this size on are read strip by strip, if they are TIFFs that can be
 
 
@@ -44,59 +44,6 @@ class Handling:
     strip: bool = False
 
 
-class _Gaps:
-    """Rows in which samples of the value ``missing`` were not measured, as a GeoTIFF's ``GDAL_NODATA`` says.
-
-    They are read as the nearest measured value of their band, as what cannot be seen is, and are put back into the
-    result: as numbers they would spread over their neighbours.
-    """
-
-    def __init__(self, rows: Rows, missing: float) -> None:
-        self.rows, self.missing = rows, missing
-        self.shape = rows.shape
-        parts = (rows[top : top + STRIP_ROWS] for top in range(0, rows.shape[0], STRIP_ROWS))
-        self._usual = next((part[part != missing][0] for part in parts if (part != missing).any()), missing)
-
-    @classmethod
-    def of(cls, rows: Rows, dtype: np.dtype, metadata: Metadata) -> "_Gaps | None":
-        """None where the file names no missing value, or one that its type does not hold."""
-        text = metadata.geo.get(_NODATA)
-        try:
-            value = float(str(text).strip("\0 ").replace(",", "."))
-        except ValueError:
-            return None
-        limits = np.iinfo(dtype) if dtype.kind in "iu" else None
-        if not np.isfinite(value) or (limits and not (value.is_integer() and limits.min <= value <= limits.max)):
-            return None
-        return cls(rows, float(np.array(value).astype(dtype)))
-
-    def __getitem__(self, rows: slice, /) -> np.ndarray:
-        part = self.rows[rows]
-        if not (part == self.missing).any():
-            return part
-        bands = part[..., None] if part.ndim == 2 else part
-        filled = np.stack([self._filled(band) for band in np.moveaxis(bands, -1, 0)], axis=-1)
-        return filled[..., 0] if part.ndim == 2 else filled
-
-    def _filled(self, band: np.ndarray) -> np.ndarray:
-        measured = band != self.missing
-        if not measured.any():
-            return np.full_like(band, self._usual)
-        return pictures.bleed(band, measured.astype(np.float32))
-
-    def put_back(self, strips: Iterable[np.ndarray], scale: int) -> Iterator[np.ndarray]:
-        """The strips of a result ``scale`` times as large, with what was missing missing again."""
-        top = 0
-        for strip in strips:
-            rows = slice(top // scale, -(-(top + len(strip)) // scale))
-            missing = pictures.enlarge_nearest(self.rows[rows] == self.missing, scale)
-            start = top - rows.start * scale
-            yield np.where(
-                missing[start : start + len(strip)].reshape(strip.shape), strip.dtype.type(self.missing), strip
-            )
-            top += len(strip)
-
-
 @dataclass(frozen=True)
 class _Source:
     """A picture to restore, in memory or by rows from its file; ``gaps``: what is missing in it."""
@@ -106,7 +53,7 @@ class _Source:
     extra: int
     levels: Levels
     metadata: Metadata
-    gaps: _Gaps | None = None
+    gaps: Gaps | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -161,10 +108,10 @@ def restore_file(
 
         def attempt(tile: int | str) -> np.ndarray | None:
             strips = _strips(restorer, origin, chosen, tile=tile, progress=progress, bright=bright)
+            if watch:  # a screen shows no gaps
+                strips = _watched(strips, watch, origin)
             if origin.gaps:
                 strips = origin.gaps.put_back(strips, scale)
-            if watch:
-                strips = _watched(strips, watch, origin)
             if into_tiff:
                 pictures.note_what_is_lost(metadata, "TIFF", str(target))
                 tiff.write(target, strips, shape=shape, dtype=origin.dtype, extra=origin.extra, metadata=metadata)
@@ -260,23 +207,21 @@ class _Opened:
     def source(self, handling: Handling) -> _Source:
         """What is to be restored, with its levels; a note says where there is doubt about them."""
         note = note_of(self.name)
-        if self._picture is not None:
-            picture = self._picture
-        else:
-            rows = self._rows
-            size = int(np.prod(rows.shape, dtype=np.int64)) * rows.dtype.itemsize
-            if rows.by_rows and size >= LARGE_BYTES:
-                metadata = rows.metadata()
-                gaps = _Gaps.of(rows, rows.dtype, metadata)
-                low, high = _range(gaps or rows, rows.extra)
-                levels, text = choose_with_note(low, high, rows.dtype, handling.white, declared=rows.declared)
-                if text:
-                    note(text)
-                return _Source(gaps or rows, rows.dtype, rows.extra, levels, metadata, gaps)
-            picture = Picture(rows[:], rows.metadata(), rows.extra, rows.declared)
-        picture, gaps = _without_gaps(picture)
-        levels = pictures.levels_of(picture, handling.white, note)
-        return _Source(picture.pixels, picture.pixels.dtype, picture.extra, levels, picture.metadata, gaps)
+        picture = self._picture or self._of_tiff()
+        found = _survey(picture)
+        if text := note_on_gaps([found], self.name):
+            note(text)
+        levels, text = _levels(picture, found, handling)
+        if text:
+            note(text)
+        return _without_gaps(picture, found, levels)
+
+    def _of_tiff(self) -> "Picture | _Large":
+        rows = self._rows
+        size = int(np.prod(rows.shape, dtype=np.int64)) * rows.dtype.itemsize
+        if rows.by_rows and size >= LARGE_BYTES:
+            return _Large(rows, rows.metadata(), rows.extra, rows.declared)
+        return Picture(rows[:], rows.metadata(), rows.extra, rows.declared)
 
     def __enter__(self) -> "_Opened":
         return self
@@ -286,10 +231,31 @@ class _Opened:
             self._file.close()
 
 
-def _without_gaps(picture: Picture) -> tuple[Picture, _Gaps | None]:
-    """A picture with what is missing in it filled, and where that is."""
-    gaps = _Gaps.of(picture.pixels, picture.pixels.dtype, picture.metadata)
-    return (picture, None) if gaps is None else (replace(picture, pixels=gaps[:]), gaps)
+@dataclass(frozen=True)
+class _Large:
+    """What a ``Picture`` is, of a file of which only rows are read."""
+
+    pixels: tiff.TiffRows
+    metadata: Metadata
+    extra: int
+    levels: Levels | None
+
+
+def _survey(picture: Picture | _Large) -> Survey:
+    return survey(picture.pixels, extra=picture.extra, missing=picture.metadata.missing)
+
+
+def _levels(picture: Picture | _Large, found: Survey, handling: Handling) -> tuple[Levels, str | None]:
+    """The levels of what was measured, and what the user should know about them."""
+    dtype = picture.pixels.dtype
+    if not found.measured:  # a page of a stack
+        return picture.levels or full_scale(dtype), None
+    return choose_with_note(found.low, found.high, dtype, handling.white, declared=picture.levels)
+
+
+def _without_gaps(picture: Picture | _Large, found: Survey, levels: Levels) -> _Source:
+    rows, gaps = filled(picture.pixels, found)
+    return _Source(rows, picture.pixels.dtype, picture.extra, levels, picture.metadata, gaps)
 
 
 def _is_tiff(content: Path | BytesIO) -> bool:
@@ -300,17 +266,6 @@ def _is_tiff(content: Path | BytesIO) -> bool:
             return file.read(4) in TIFF_MAGIC
     except OSError:
         return False  # the reader says why
-
-
-def _range(rows: Rows, extra: int) -> tuple[float, float]:
-    """The smallest and the largest value of a picture that is read by rows, alpha left out."""
-    low, high = np.inf, -np.inf
-    for top in range(0, rows.shape[0], STRIP_ROWS):
-        part = rows[top : top + STRIP_ROWS]
-        if pictures.has_alpha(part.shape, extra):
-            part = np.delete(part, part.shape[-1] - extra - 1, axis=-1)
-        low, high = min(low, float(part.min())), max(high, float(part.max()))
-    return low, high
 
 
 @dataclass(frozen=True)
@@ -422,15 +377,20 @@ def _restore_stack(
     progress: Progress | None,
     bright: Brightness,
 ) -> "tuple[Observation, Estimate | None]":
-    """Every picture of a stack, each by itself; what is unknown is found in the first."""
+    """Every picture of a stack, each by itself; what is unknown is found in the first that holds anything."""
     kind = stack.target_kind(target, origin)
-    first, gaps_of_first = _without_gaps(origin.picture(0))
+    first = origin.picture(0)
     scale = known.scale if isinstance(known, Observation | Unknown) else known[0].scale
     pictures.check_target(target, *(scale * length for length in first.pixels.shape[:2]), animated=True)
-    levels = _levels_of_stack(origin, handling)
-    usual = levels or pictures.levels_of(first, handling.white, lambda text: None)
-    beginning = _Source(first.pixels, first.pixels.dtype, first.extra, usual, first.metadata)
-    observations, found = _settled(known, beginning)
+    surveys, levels = _look_at_stack(origin, handling)
+
+    def page(index: int) -> tuple[Picture, _Source]:
+        picture = origin.picture(index) if index else first
+        own = levels or _levels(picture, surveys[index], handling)[0]
+        return picture, _without_gaps(picture, surveys[index], own)
+
+    measured = next(index for index, found in enumerate(surveys) if found.measured)
+    observations, found = _settled(known, page(measured)[1])
     choose = _for_planes(observations, origin, first)
 
     def report(index: int) -> Progress | None:
@@ -442,9 +402,7 @@ def _restore_stack(
 
     def results() -> Iterator[tuple[Picture, Levels | None]]:
         for index in range(origin.count):
-            picture, gaps = _without_gaps(origin.picture(index)) if index else (first, gaps_of_first)
-            own = levels or pictures.levels_of(picture, handling.white, lambda text: None)
-            part = _Source(picture.pixels, picture.pixels.dtype, picture.extra, own, picture.metadata, gaps)
+            picture, part = page(index)
             chosen = _for_bands(choose(index), part.shape, part.extra, origin.name)
             shape = (*(scale * length for length in part.shape[:2]), *part.shape[2:])
 
@@ -463,7 +421,7 @@ def _restore_stack(
                 structure = tiff.structure_of(picture.metadata.description) if index == 0 else None
                 metadata = replace(metadata.stripped(), description=structure)
             metadata = replace(metadata, provenance=provenance)
-            yield replace(picture, pixels=pixels, metadata=metadata), own
+            yield replace(picture, pixels=pixels, metadata=metadata), part.levels
 
     size = first.pixels.nbytes * scale**2 * origin.count
     stack.write_stack(target, results(), origin, kind=kind, scale=scale, size=size)
@@ -487,22 +445,22 @@ def _for_planes(
     )
 
 
-def _levels_of_stack(origin: stack.Stack, handling: Handling) -> Levels | None:
-    """Levels that hold for a whole stack, so that its planes stay comparable; None where pages differ in type."""
+def _look_at_stack(origin: stack.Stack, handling: Handling) -> tuple[list[Survey], Levels | None]:
+    """What its pages hold, and levels that keep them comparable; None where they differ in type."""
     note = note_of(origin.name)
-    low, high, kinds = np.inf, -np.inf, set()
-    declared: Levels | None = None
-    dtype = np.dtype(np.uint8)
+    surveys: list[Survey] = []
+    kinds: set[tuple[np.dtype, Levels | None]] = set()
     for index in range(origin.count):
-        picture, _ = _without_gaps(origin.picture(index))
-        pixels, dtype, declared = picture.pixels, picture.pixels.dtype, picture.levels
-        if pictures.has_alpha(pixels.shape, picture.extra):
-            pixels = np.delete(pixels, pixels.shape[-1] - picture.extra - 1, axis=-1)
-        low, high = min(low, float(pixels.min())), max(high, float(pixels.max()))
-        kinds.add((dtype, declared))
+        picture = origin.picture(index)
+        surveys.append(_survey(picture))
+        kinds.add((picture.pixels.dtype, picture.levels))
+    if text := note_on_gaps(surveys, origin.name):
+        note(text)
     if len(kinds) != 1:
-        return None
+        return surveys, None
+    ((dtype, declared),) = kinds
+    low, high = min(found.low for found in surveys), max(found.high for found in surveys)
     levels, text = choose_with_note(low, high, dtype, handling.white, declared=declared)
     if text:
         note(text)
-    return levels
+    return surveys, levels

@@ -19,8 +19,9 @@ from PIL import Image
 
 from usrnet.errors import PictureError, UsrnetWarning
 from usrnet.io.foreign import DEVELOP
+from usrnet.io.gaps import refuse_infinite, value_of
 from usrnet.io.levels import full_scale
-from usrnet.io.metadata import Metadata, checked_profile, note_of
+from usrnet.io.metadata import NODATA, Metadata, checked_profile, note_of
 from usrnet.io.quiet import quiet
 from usrnet.io.tiff.samples import JPEG, rule_of
 from usrnet.io.tiff.tags import from_tags, shape_of
@@ -249,15 +250,15 @@ class TiffRows:
         """What lies beside the pixels of this page."""
         with _damage(self.name), quiet():
             found = from_tags(self._page, self.file.note)
-        found = replace(found, icc_profile=self._profile)
+        missing = value_of(found.geo.get(NODATA), self.dtype)
+        found = replace(found, icc_profile=self._profile, missing=missing)
         return found.without_colour() if self._rule.srgb else found
 
     def __getitem__(self, rows: slice) -> np.ndarray:
         start, stop, _ = rows.indices(self.shape[0])
         with _damage(self.name):
             pixels = self._pixels(self._stored(start, stop)) if self.by_rows else self._all()[start:stop]
-        if self.dtype.kind == "f" and not np.isfinite(pixels).all():
-            raise PictureError(f"{self.name}: the picture holds values that are not finite (NaN or infinity)")
+        refuse_infinite(pixels, self.name)
         return pixels
 
     def _all(self) -> np.ndarray:

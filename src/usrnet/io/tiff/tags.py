@@ -12,6 +12,7 @@ from usrnet.io import iptc
 from usrnet.io.metadata import (
     GEO_TAGS,
     METRES,
+    NODATA,
     Metadata,
     PixelSize,
     checked_dpi,
@@ -25,7 +26,7 @@ from usrnet.io.quiet import quiet
 
 _GEO_KEYS = 34735  # whole numbers of 16 bits
 _COLOURS = (318, 319)  # white, and red, green and blue
-_GEO_TEXTS = {34737, 42112, 42113}
+_GEO_TEXTS = {34737, 42112, NODATA}
 
 
 def from_tags(page: Any, note: Callable[[str], None]) -> Metadata:
@@ -170,7 +171,8 @@ def to_tags(metadata: Metadata, *, big: bool) -> dict[str, Any]:
         tags += [(318, "2I", 2, tuple(parts[:4]), True), (319, "2I", 6, tuple(parts[4:]), True)]
     if metadata.xmp:
         tags.append((700, "B", len(metadata.xmp), metadata.xmp, True))
-    for tag, value in metadata.geo.items():
+    named = {} if metadata.missing is None else {NODATA: f"{metadata.missing:.17g}"}
+    for tag, value in (named | metadata.geo).items():
         if isinstance(value, str):
             tags.append((tag, "s", 0, value.encode("utf-8"), True))
         else:
