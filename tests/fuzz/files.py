@@ -1,6 +1,7 @@
 """Small valid files of every kind that is read: what is bent by ``fuzz.mutations``."""
 
 import json
+import struct
 from collections.abc import Callable
 from io import BytesIO
 from pathlib import Path
@@ -10,10 +11,17 @@ import numpy as np
 from PIL import Image, ImageCms
 
 from usrnet import kernels
+from usrnet.io.encode import apng16
+from usrnet.io.iptc import RESOURCE
 
 File = tuple[str, bytes]  # the suffix, the content
 SRGB = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 _XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF tiff:Orientation="6" hdrgm:Version="1.0"/></x:xmpmeta>'
+
+_IPTC = b"".join(
+    struct.pack(">BBBH", 0x1C, *field, len(text)) + text
+    for *field, text in ((2, 120, b"a caption"), (2, 55, b"20200102"), (2, 60, b"101112+0100"), (2, 118, b"me"))
+)
 
 
 def _values(dtype: Any, *shape: int) -> np.ndarray:
@@ -28,6 +36,20 @@ def _exif() -> Image.Exif:
     exif[0x8769] = {0x9003: "2020:01:01 00:00:00", 0xA002: 9, 0xA003: 7, 0xA005: {1: "R03"}}
     exif[0x8825] = {1: "N", 2: (48.0, 8.0, 1.5)}
     return exif
+
+
+def _gappy(dtype: Any) -> np.ndarray:
+    values = _values(dtype, 20, 16)
+    values[:3, :5] = np.nan
+    return values
+
+
+def _jpeg_with_iptc(image: Image.Image) -> bytes:
+    """With a block of captions among Photoshop's resources."""
+    data = _written(image, "JPEG")
+    resource = b"8BIM" + struct.pack(">HHI", RESOURCE, 0, len(_IPTC)) + _IPTC + bytes(len(_IPTC) % 2)
+    part = b"Photoshop 3.0\0" + resource
+    return data[:2] + b"\xff\xed" + struct.pack(">H", len(part) + 2) + part + data[2:]
 
 
 def _written(image: Image.Image, kind: str, **options: Any) -> bytes:
@@ -62,6 +84,7 @@ def _by_pillow() -> list[File]:
         (".png", _written(Image.fromarray(_values(np.uint16, 9, 7)), "PNG")),
         (".jpg", _written(colour, "JPEG", xmp=_XMP, comment="c", **beside)),
         (".jpg", _written(grey, "JPEG")),
+        (".jpg", _jpeg_with_iptc(colour)),
         (".jpg", _written(colour.convert("CMYK"), "JPEG")),
         (".jpg", _written(colour, "JPEG", progressive=True, subsampling="4:2:0", restart_marker_blocks=1)),
         (".mpo", _written(colour, "MPO", save_all=True, append_images=[grey.convert("RGB")], exif=_exif())),
@@ -106,6 +129,8 @@ def _deep() -> list[File]:
     found: list[File] = []
     for shape in ((9, 7, 2), (9, 7, 3), (9, 7, 4)):
         found.append((".png", bytes(imagecodecs.png_encode(_values(np.uint16, *shape)))))
+    frames = [_values(np.uint16, 9, 7, 4) for _ in range(3)]
+    found.append((".png", apng16(frames, [10, 20, 30], 0)))
     for bits in (10, 12):
         values = _values(np.uint16, 16, 24, 3) >> (16 - bits)
         found.append((".avif", bytes(imagecodecs.avif_encode(values, level=60, bitspersample=bits))))
@@ -154,6 +179,8 @@ def _tiffs() -> list[File]:
     about = [(700, "B", len(_XMP), _XMP, True), (274, "H", 1, 6, True), *geo]
     add(colour, photometric="rgb", extratags=about, iccprofile=SRGB, description="a photo", resolution=(300, 300))
     add(grey, bigtiff=True, byteorder=">", rowsperstrip=7)
+    add(colour, photometric="rgb", extratags=[(33723, "B", len(_IPTC), _IPTC, True)])
+    add(_gappy(np.float32), extratags=[(42113, "s", 0, "-9999", True)], rowsperstrip=8)
     for compression in (
         "lzw",
         "deflate",
@@ -211,6 +238,7 @@ def _fits() -> list[File]:
     header = fits.Header({"CRPIX1": 5.0, "CDELT1": 0.1, "OBJECT": "M31"})
     add(fits.PrimaryHDU(_values(np.uint16, 9, 7), header))  # stored with an offset
     add(fits.PrimaryHDU(_values(np.float32, 2, 9, 7)))
+    add(fits.PrimaryHDU(_gappy(np.float64)))
     add(fits.PrimaryHDU(), fits.ImageHDU(_values(np.int16, 9, 7)))
     scaled = fits.PrimaryHDU(_values(np.uint8, 9, 7))
     scaled.header["BSCALE"], scaled.header["BLANK"] = 0.5, 3

@@ -52,8 +52,9 @@ def read_picture(path: Path) -> None:
             pixels.dtype.kind in "uif" and pixels.ndim in (2, 3) and pixels.size > 0, f"{pixels.dtype} {pixels.shape}"
         )
         _expect(pixels.shape[0] * pixels.shape[1] <= MAX_PIXELS, f"{pixels.shape} is more than the limit")
-        _expect(pixels.dtype.kind != "f" or bool(np.isfinite(pixels).all()), "values that are not finite")
+        _expect(pixels.dtype.kind != "f" or not bool(np.isinf(pixels).any()), "values that are infinite")
         plain = io.plain(picture, name="p")
+        _expect(plain.pixels.dtype.kind != "f" or bool(np.isfinite(plain.pixels).all()), "values that are not finite")
         _expect(plain.pixels.dtype in (np.uint8, np.uint16, np.float32), str(plain.pixels.dtype))
         levels = io.levels_of(picture, None, lambda text: None)
         try:

@@ -542,3 +542,31 @@ def test_primaries_without_a_profile_are_kept(tmp_path, suffix):
     assert io.read_whole(tmp_path / f"b{suffix}").metadata.chromaticities == pytest.approx(points)
     with pytest.warns(UsrnetWarning, match="JPEG does not hold: gamma and primaries"):
         io.write(tmp_path / "b.jpg", picture)
+
+
+@pytest.mark.parametrize("compression", ["lerc", "jpeg", "jpeg2000", "png", "webp"])
+def test_tiles_that_say_they_are_huge_are_refused_before_they_are_decoded(
+    compression: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tile may be a file of its own, and its decoder takes the memory that this file asks for."""
+    small, large = (np.zeros((side, side, 3), np.uint8) for side in (16, 512))
+    tifffile.imwrite(tmp_path / "a.tif", small, photometric="rgb", compression=compression, tile=(16, 16))
+    tifffile.imwrite(tmp_path / "b.tif", large, photometric="rgb", compression=compression, tile=(512, 512))
+    assert io.read(tmp_path / "a.tif").pixels.shape == small.shape
+    with tifffile.TiffFile(tmp_path / "b.tif") as file:
+        page = file.pages.first
+        file.filehandle.seek(page.dataoffsets[0])
+        tile = file.filehandle.read(page.databytecounts[0])
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+b") as file:
+        file.filehandle.seek(0, 2)
+        at = file.filehandle.tell()
+        file.filehandle.write(tile)
+        file.pages.first.tags["TileOffsets"].overwrite(at)
+        file.pages.first.tags["TileByteCounts"].overwrite(len(tile))
+
+    def decode(*arguments: object, **options: object) -> None:
+        raise AssertionError("decoded")
+
+    monkeypatch.setattr(tifffile.TiffPage, "decode", decode)
+    with pytest.raises(PictureError, match=r"damaged \(a piece of 512×512 pixels\)"):
+        io.read(tmp_path / "a.tif")

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 import numpy as np
-from PIL import Image
+from PIL import Image, Jpeg2KImagePlugin, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
 
 from usrnet.errors import PictureError, UsrnetWarning
 from usrnet.io.foreign import DEVELOP
@@ -34,6 +34,9 @@ _RAW_PHOTOMETRIC = {32803, 34892}  # colour filter array, linear raw
 _DEPTH, _WHOLE = 32997, (1, 3, 4, 16)  # a tag, and the types of whole numbers
 _MASK = 4  # a kind of page
 _FAX = (2, 3, 4)  # compressions
+_LERC = 34887
+_FILES = {7: JpegImagePlugin.JpegImageFile, 34933: PngImagePlugin.PngImageFile, 50001: WebPImagePlugin.WebPImageFile}
+_FILES |= dict.fromkeys((33003, 33005, 34712), Jpeg2KImagePlugin.Jpeg2KImageFile)  # compressions that are formats
 LARGEST_TILE = 2048  # pixels a side, unless the picture itself is larger
 _BOUNDED = {1: 1.0, 5: 5000.0, 8: 1100.0, 32946: 1100.0, 32773: 130.0}  # the most that a compression can shrink
 logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)  # it prints what we say in our own words
@@ -171,6 +174,18 @@ def _subpages(page: Any) -> list[Any]:
         return []
 
 
+def _own_size(data: bytes, compression: int) -> tuple[int, int]:
+    """The width and height that a strip or tile itself says it has; 0×0 where it does not say."""
+    if compression == _LERC and data.startswith(b"Lerc2 "):
+        (version,) = struct.unpack_from("<i", data, 6)
+        height, width = struct.unpack_from("<2i", data, 14 if version >= 3 else 10)
+        return width, height
+    if kind := _FILES.get(compression):
+        with suppress(Exception):  # the decoder says why
+            return kind(BytesIO(data)).size
+    return 0, 0
+
+
 def _reduced(page: Any) -> bool:
     """Whether a page is an overview, a thumbnail or a mask of another."""
     if page.subfiletype:
@@ -245,6 +260,14 @@ class TiffRows:
         held = sum(min(count, self.file._file.filehandle.size) for count in page.databytecounts)
         if 0 not in page.databytecounts and held * ratio < needed:
             raise PictureError(f"{self.name}: the picture is damaged ({held} bytes for {needed})")
+
+    def _check_claim(self, data: bytes) -> None:
+        """Refuse a strip or tile that is a file of its own and claims to be far larger: its decoder takes the memory."""
+        page = self._page
+        width, height = _own_size(data, int(page.compression))
+        across, down = (page.tilewidth, page.tilelength) if page.is_tiled else (page.imagewidth, page.rowsperstrip)
+        if width * height > 4 * across * min(down, page.imagelength + 15) + 2**16:  # some are padded
+            raise PictureError(f"{self.name}: the picture is damaged (a piece of {width}×{height} pixels)")
 
     def metadata(self) -> Metadata:
         """What lies beside the pixels of this page."""
@@ -323,7 +346,9 @@ class TiffRows:
                 if count == 0:  # a hole in a sparse file
                     continue
                 handle.seek(page.dataoffsets[index])
-                segment, (_, _, top, left, _), _ = decode(handle.read(count), index, **options)
+                data = handle.read(count)
+                self._check_claim(data)
+                segment, (_, _, top, left, _), _ = decode(data, index, **options)
                 if segment is None:
                     continue
                 first, last = max(start, top), min(stop, top + segment.shape[1], height)
