@@ -557,7 +557,7 @@ def test_tiles_that_say_they_are_huge_are_refused_before_they_are_decoded(
         page = file.pages.first
         file.filehandle.seek(page.dataoffsets[0])
         tile = file.filehandle.read(page.databytecounts[0])
-    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+b") as file:
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+") as file:
         file.filehandle.seek(0, 2)
         at = file.filehandle.tell()
         file.filehandle.write(tile)
