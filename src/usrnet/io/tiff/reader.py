@@ -262,7 +262,7 @@ class TiffRows:
             raise PictureError(f"{self.name}: the picture is damaged ({held} bytes for {needed})")
 
     def _check_claim(self, data: bytes) -> None:
-        """Refuse a strip or tile that is a file of its own and claims to be far larger, as its decoder believes it."""
+        """Refuse a strip or tile that is a file of its own and claims to be far larger: its decoder believes it."""
         page = self._page
         width, height = _own_size(data, int(page.compression))
         across, down = (page.tilewidth, page.tilelength) if page.is_tiled else (page.imagewidth, page.rowsperstrip)
