@@ -6,6 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from usrnet import io
@@ -224,3 +225,16 @@ def test_a_kernel_of_the_same_name_that_is_another(photos: Path, tmp_path: Path)
     again = plan_batch(photos.as_uri(), out.as_uri(), settings)
     assert _still_to_do(again, manifest, overwrite=False) == []
     assert all("from another kernel of this name" in row.error for row in manifest.rows.values())
+
+
+def test_manifests_of_earlier_versions_are_read(photos: Path, tmp_path: Path) -> None:
+    plan = plan_batch(str(photos), str(tmp_path / "out"), Settings())
+    manifest = Manifest(plan.folder)
+    manifest.add(_row(task, task.settings.recipe(plan.model), "written") for task in plan.tasks)
+    manifest.write()
+    table = pq.read_table(manifest.address)
+    pq.write_table(table.drop_columns(["contents"]), manifest.address)
+    assert Manifest(plan.folder).rows.keys() == manifest.rows.keys()
+    pq.write_table(table.drop_columns(["kernel"]), manifest.address)
+    with pytest.raises(UsrnetError, match="is no manifest of ours"):
+        Manifest(plan.folder)

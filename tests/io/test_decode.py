@@ -533,3 +533,16 @@ def test_xmp_in_a_profile_of_a_png(tmp_path):
     info.add_text("Raw profile type xmp", f"\nxmp\n{len(packet):8}\n{packet.hex()}\n", zip=True)
     Image.new("RGB", (20, 16)).save(tmp_path / "a.png", pnginfo=info)
     assert pictures.read_whole(tmp_path / "a.png").metadata.xmp == packet
+
+
+def test_captions_that_xml_cannot_hold_are_kept_without_what_it_cannot(tmp_path):
+    from xml.etree.ElementTree import fromstring
+
+    buffer = io.BytesIO()
+    Image.new("RGB", (20, 16)).save(buffer, "JPEG")
+    fields = [(2, 105, "\ufffe\uffff a\x01b".encode()), (2, 55, b""), (2, 60, b"120000+0000")]
+    (tmp_path / "a.jpg").write_bytes(with_iptc(buffer.getvalue(), *fields))
+    with pytest.warns(UsrnetWarning, match="its IPTC fields 2:60 are left out"):
+        packet = pictures.read_whole(tmp_path / "a.jpg").metadata.xmp
+    assert packet is not None
+    assert [text for text in fromstring(packet.decode()).itertext() if text.strip()] == ["ab"]

@@ -2,6 +2,7 @@
 
 import io as streams
 import struct
+import time
 import zlib
 from typing import Any
 
@@ -12,6 +13,8 @@ from PIL import Image, ImageCms
 
 from usrnet import io
 from usrnet.errors import PictureError, UsrnetWarning
+from usrnet.io.deep import sound_png
+from usrnet.io.provenance import png_chunk
 
 
 def ramp(top: int, shape: tuple[int, ...] = (32, 48, 3)) -> np.ndarray:
@@ -308,3 +311,33 @@ def test_heif_without_its_package_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     with pytest.raises(PictureError, match=r"a\.heic: this needs pillow_heif.*usrnet\[phone\]"):
         io.read_whole(tmp_path / "a.heic")
+
+
+def _png_with(*texts: bytes, late: bytes = b"") -> bytes:
+    chunks = [png_chunk(b"tEXt", text) for text in texts]
+    pixels = bytes(imagecodecs.png_encode(np.zeros((4, 5), np.uint8)))
+    return pixels[:33] + b"".join(chunks) + pixels[33:-12] + late + pixels[-12:]
+
+
+def test_texts_of_one_name_are_one_with_a_note(tmp_path):
+    (tmp_path / "a.png").write_bytes(_png_with(b"Author\0A", b"Title\0T", b"Author\0B"))
+    with pytest.warns(UsrnetWarning, match=r"of several texts of one name \(Author\) the last is kept"):
+        picture = io.read_whole(tmp_path / "a.png")
+    assert picture.metadata.texts == {"Author": "B", "Title": "T"}
+
+
+def test_the_names_of_texts_are_latin_1(tmp_path):
+    (tmp_path / "a.png").write_bytes(_png_with("Urheberschaft für\0mich".encode("latin-1")))
+    io.write(tmp_path / "b.png", io.read_whole(tmp_path / "a.png"))
+    assert b"Urheberschaft f\xfcr\0" in (tmp_path / "b.png").read_bytes()
+
+
+def test_many_texts_behind_the_pixels_are_moved_in_one_go():
+    large = [b"a%d\0" % index + bytes(60000) for index in range(30)]
+    small = png_chunk(b"tEXt", b"k\0v") * 20000
+    data = _png_with(*large, late=small)
+    begin = time.process_time()
+    found = sound_png(data, lambda text: None)
+    assert time.process_time() - begin < 2  # it took 12 s, and grew with the square
+    assert len(found) == len(data)
+    assert found.find(b"IDAT") > found.rfind(b"tEXt")

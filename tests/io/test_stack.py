@@ -1,6 +1,7 @@
 """Animations: what is shown, how often, and what lies beside the frames."""
 
 import struct
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from PIL import Image, ImageOps
 from usrnet import io
 from usrnet.errors import PictureError, UsrnetWarning
 from usrnet.io import stack
+from usrnet.io.deep import profile_of
 from usrnet.io.encode import _png16_data, _png16_header, apng16
 from usrnet.io.provenance import PNG_MAGIC, png_chunk
 
@@ -237,3 +239,19 @@ def test_stacks_name_what_they_cannot_hold_as_pictures_do(tmp_path, suffix):
     lost = "FITS header" if suffix == ".tif" else "place on Earth"
     with pytest.warns(UsrnetWarning, match=f"does not hold: {lost}"):
         enlarge(source, tmp_path / f"b{suffix}")
+
+
+@pytest.mark.parametrize("grey", [True, False])
+def test_the_profile_of_a_grey_animation_fits_its_frames(tmp_path, grey):
+    """Frames of a palette become colours; the profile of grey belongs to grey ones only."""
+    ramp = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4
+    colours = [ramp, ramp if grey else ramp[::-1], ramp]
+    frames = [Image.fromarray(np.stack(colours, axis=-1)).quantize(64), Image.fromarray(ramp).convert("P")]
+    profile = profile_of(1, 8, grey=True)
+    frames[0].save(tmp_path / "a.png", save_all=True, append_images=frames[1:], icc_profile=profile)
+    with warnings.catch_warnings(action="ignore"):
+        found = stack.open_stack(tmp_path / "a.png", max_pixels=10**6)
+    assert found is not None
+    picture = found.picture(0)
+    assert (picture.pixels.ndim == 2) == grey
+    assert picture.metadata.icc_profile == (profile if grey else None)

@@ -570,3 +570,14 @@ def test_tiles_that_say_they_are_huge_are_refused_before_they_are_decoded(
     monkeypatch.setattr(tifffile.TiffPage, "decode", decode)
     with pytest.raises(PictureError, match=r"damaged \(a piece of 512×512 pixels\)"):
         io.read(tmp_path / "a.tif")
+
+
+def test_colours_of_no_light_are_not_taken_for_primaries(tmp_path: Path) -> None:
+    """They could be written nowhere, and a picture that can be read must be."""
+    points = {318: (4000000000, 1, 1, 1), 319: (1, 2) * 6}
+    tags = [(tag, "2I", len(values) // 2, values, True) for tag, values in points.items()]
+    tifffile.imwrite(tmp_path / "a.tif", np.zeros((4, 5), np.uint8), extratags=tags)
+    picture = io.read_whole(tmp_path / "a.tif")
+    assert picture.metadata.chromaticities is None
+    for name in ("b.png", "b.tif"):
+        io.write(tmp_path / name, picture)

@@ -56,3 +56,10 @@ def test_priors_of_another_number_than_the_iterations():
     three = usrnet.Unfolding(priors, HalfQuadraticSchedule(3, mu=(0.1, 1000.0), weight=5.0))
     with pytest.raises(UsrnetError, match="2 priors cannot serve 3 iterations"):
         three(*BATCH)
+
+
+def test_the_type_of_the_weights_stays():
+    model = USRNet(SMALL).double()
+    wide = widened(model, carry=True, shared=False)
+    batch = [part.double() if isinstance(part, torch.Tensor) else part for part in BATCH]
+    assert torch.equal(model(*batch), wide(*batch))

@@ -14,6 +14,7 @@ from usrnet.batch.places import is_address, place
 from usrnet.errors import PictureError, UsrnetError
 
 NAME = "manifest.parquet"
+_NEWER = {"contents"}  # columns that manifests of earlier versions lack
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,8 @@ class Manifest:
                 return []
             raise  # or the rows of an earlier run would be lost
         try:
-            return [Row(**row) for row in pq.read_table(content).select(SCHEMA.names).to_pylist()]
+            table = pq.read_table(content)
+            known = [name for name in SCHEMA.names if name in table.column_names or name not in _NEWER]
+            return [Row(**row) for row in table.select(known).to_pylist()]
         except (pa.ArrowException, OSError, TypeError, KeyError) as error:
             raise UsrnetError(f"{self.address} is no manifest of ours or is damaged: move it away") from error

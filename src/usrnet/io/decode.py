@@ -250,11 +250,11 @@ def _decode(data: bytes, name: str, max_pixels: int) -> Picture:
             elif profile:
                 note(_UNFIT)
         if not grey and profile_space(metadata.icc_profile) == "GRAY":
-            pixels, metadata = _as_grey(pixels, metadata, note)
+            pixels, metadata = as_grey(pixels, metadata, note)
     return bounded(Picture(orient(pixels, orientation), metadata), name)
 
 
-def _as_grey(pixels: np.ndarray, metadata: Metadata, note: Callable[[str], None]) -> tuple[np.ndarray, Metadata]:
+def as_grey(pixels: np.ndarray, metadata: Metadata, note: Callable[[str], None]) -> tuple[np.ndarray, Metadata]:
     """Three colours whose profile is of grey, as a palette or another format made them: grey, if they are."""
     if (pixels[..., :1] == pixels[..., 1:3]).all():
         return np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 3 else pixels[..., [0, 3]]), metadata

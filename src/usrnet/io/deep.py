@@ -7,6 +7,7 @@ by numbers alone (ITU-T H.273) is a colour profile.
 import re
 import struct
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterator
 from io import BytesIO
 from typing import Any
@@ -39,6 +40,7 @@ _CLEARED, _TAKEN_BACK, _BLENDED = 1, 2, 1  # what becomes of a frame after it, a
 _FRAMES = (b"fcTL", b"fdAT")  # of an animated PNG: they are pixels, whatever their names say
 
 _TEXTS = (b"tEXt", b"zTXt", b"iTXt", b"eXIf")
+_KEYWORD = 79  # bytes at most
 _HEADER = 33  # bytes of a PNG until its first chunk that may be missing
 _END = png_chunk(b"IEND", b"")
 
@@ -133,7 +135,13 @@ def sound_png(data: bytes, note: Callable[[str], None]) -> bytes:
     Pillow looks for them; any other file as it is."""
     if not data.startswith(PNG_MAGIC):
         return data
-    return _texts_first(_without_wrong_parts(data, note))
+    data = _without_wrong_parts(data, note)
+    places = [part.start + 8 for name, part in _chunks(data) if name in _TEXTS and name != b"eXIf"]
+    words = Counter(data[place : place + _KEYWORD].partition(b"\0")[0].decode("latin-1") for place in places)
+    if repeated := [word for word, count in words.items() if count > 1 and word.isprintable()]:
+        more = ", …" * (len(repeated) > 3)
+        note(f"of several texts of one name ({', '.join(repeated[:3])}{more}) the last is kept")
+    return _texts_first(data)
 
 
 def _texts_first(data: bytes) -> bytes:
@@ -144,10 +152,14 @@ def _texts_first(data: bytes) -> bytes:
             late.append(part)
     if not late:
         return data
-    texts = b"".join(data[part] for part in late)
-    for part in reversed(late):
-        data = data[: part.start] + data[part.stop :]
-    return data[:_HEADER] + texts + data[_HEADER:]
+    rest = _without(data, late)
+    return b"".join([rest[:_HEADER], *(data[part] for part in late), rest[_HEADER:]])
+
+
+def _without(data: bytes, parts: list[slice]) -> bytes:
+    """The data without these parts, which lie one after the other."""
+    starts, stops = [0, *(part.stop for part in parts)], [*(part.start for part in parts), len(data)]
+    return b"".join(data[start:stop] for start, stop in zip(starts, stops, strict=True))
 
 
 def _without_wrong_parts(data: bytes, note: Callable[[str], None]) -> bytes:
@@ -160,9 +172,7 @@ def _without_wrong_parts(data: bytes, note: Callable[[str], None]) -> bytes:
     if not lost:
         return data
     note(f"what it holds beside the pixels is damaged and left out ({', '.join(name.decode() for name, _ in lost)})")
-    for _, part in reversed(lost):
-        data = data[: part.start] + data[part.stop :]
-    return data
+    return _without(data, [part for _, part in lost])
 
 
 def bare_png(data: bytes, *keep: bytes) -> bytes:

@@ -49,7 +49,7 @@ def with_iptc(metadata: Metadata, block: bytes | None, note: Callable[[str], Non
         note("its IPTC block is broken and is left out")
         return metadata
     for day, hour in _TIME_OF.items():
-        if day in found and hour in found:
+        if found.get(day, [b""])[0] and hour in found:
             found[day] = [found[day][0] + found.pop(hour)[0]]
     if others := sorted(set(found) - set(_IN_XMP) - _OF_THE_BLOCK):
         named = ", ".join(f"{record}:{number:02d}" for record, number in others)
@@ -83,7 +83,7 @@ def _with_texts(metadata: Metadata, found: Fields, note: Callable[[str], None]) 
 
 def _text(value: bytes, number: tuple[int, int]) -> str:
     """A text of IPTC, which is UTF-8 where it can be, for XML."""
-    text = re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f]", "", readable(value.decode("latin-1"))).strip()
+    text = re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]", "", readable(value.decode("latin-1"))).strip()
     return escape(_date(text) if number in _TIME_OF else text)
 
 

@@ -486,7 +486,7 @@ def png_chunks(metadata: Metadata) -> list[bytes]:
 
     def text(keyword: str, value: str | bytes, *, language: bytes = b"") -> bytes:
         data = value.encode() if isinstance(value, str) else value
-        return png_chunk(b"iTXt", keyword.encode() + b"\0\0\0" + language + b"\0\0" + data)
+        return png_chunk(b"iTXt", keyword.encode("latin-1", "replace") + b"\0\0\0" + language + b"\0\0" + data)
 
     chunks = []
     if metadata.chromaticities:

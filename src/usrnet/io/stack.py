@@ -19,6 +19,7 @@ from usrnet.io.decode import (
     TIFF_MAGIC,
     Picture,
     as_declared,
+    as_grey,
     bounded,
     check_size,
     guarded,
@@ -39,7 +40,7 @@ from usrnet.io.encode import (
     write,
 )
 from usrnet.io.levels import Levels
-from usrnet.io.metadata import Metadata, from_pillow, note_of
+from usrnet.io.metadata import Metadata, from_pillow, note_of, profile_space
 from usrnet.io.provenance import PREFIX
 from usrnet.io.tiff import orient
 
@@ -166,6 +167,9 @@ def _animation(data: bytes, name: str, kind: str, shown: range, max_pixels: int)
     if any((frame.shape[2] if frame.ndim == 3 else 1) != layout for frame in frames):
         mode = "RGBA" if layout in (2, 4) else "RGB"
         frames = [np.asarray(Image.fromarray(frame).convert(mode)) for frame in frames]
+    if layout > 2 and profile_space(metadata.icc_profile) == "GRAY":
+        pixels, metadata = as_grey(np.concatenate(frames), metadata, note)
+        frames = np.split(pixels, len(frames))
     if kind in ("PNG", "AVIF"):
         metadata = as_declared(metadata, declared_colour(data), note, grey=layout < 3)
     plays = image.info.get("loop", 1 if kind == "GIF" else 0)

@@ -34,11 +34,11 @@ def widened(model: USRNet, *, carry: bool = False, shared: bool = True) -> USRNe
     """
     config = replace(model.config, carry=model.config.carry or carry, shared=model.config.shared and shared)
     with torch.random.fork_rng(devices=[]):  # the random start is overwritten
-        made = USRNet(config)
+        made = USRNet(config).to(next(model.parameters()))
     known = model.state_dict()
     for name, tensor in made.state_dict().items():
         part, _, rest = name.partition(".")
         if name not in known and part == "p" and model.config.shared and not config.shared:
             name = f"p.{rest.partition('.')[2]}"  # p.3.m_head.weight is a copy of p.m_head.weight
         tensor.copy_(known[name]) if name in known else tensor.zero_()
-    return made.to(next(model.parameters())).train(model.training)
+    return made.train(model.training)

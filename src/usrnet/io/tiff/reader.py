@@ -35,8 +35,9 @@ _DEPTH, _WHOLE = 32997, (1, 3, 4, 16)  # a tag, and the types of whole numbers
 _MASK = 4  # a kind of page
 _FAX = (2, 3, 4)  # compressions
 _LERC = 34887
-_FILES = {7: JpegImagePlugin.JpegImageFile, 34933: PngImagePlugin.PngImageFile, 50001: WebPImagePlugin.WebPImageFile}
-_FILES |= dict.fromkeys((33003, 33005, 34712), Jpeg2KImagePlugin.Jpeg2KImageFile)  # compressions that are formats
+_FILES = {34933: PngImagePlugin.PngImageFile, 50001: WebPImagePlugin.WebPImageFile}  # compressions that are formats
+_FILES |= dict.fromkeys((6, 7, 33007, 34892), JpegImagePlugin.JpegImageFile)
+_FILES |= dict.fromkeys((33003, 33005, 34712), Jpeg2KImagePlugin.Jpeg2KImageFile)
 LARGEST_TILE = 2048  # pixels a side, unless the picture itself is larger
 _BOUNDED = {1: 1.0, 5: 5000.0, 8: 1100.0, 32946: 1100.0, 32773: 130.0}  # the most that a compression can shrink
 logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)  # it prints what we say in our own words

@@ -63,7 +63,8 @@ def _chromaticities(page: Any) -> tuple[float, ...] | None:
     pairs = [number for part in numbers if isinstance(part, tuple) for number in part]
     if len(pairs) != 16 or not all(isinstance(number, int) and number >= 0 for number in pairs) or 0 in pairs[1::2]:
         return None
-    return tuple(above / below for above, below in zip(pairs[::2], pairs[1::2], strict=True))
+    points = tuple(above / below for above, below in zip(pairs[::2], pairs[1::2], strict=True))
+    return points if max(points) <= 2 else None  # of no light that there is; a PNG could not say it
 
 
 _OF_PIXELS = ("ROI", "Overlays", "Plot")  # in places that would have to be moved
