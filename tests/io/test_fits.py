@@ -167,9 +167,10 @@ def test_whole_numbers_with_blank_stay_whole(tmp_path, dtype, packed):
     assert np.array_equal(fits.getdata(tmp_path / "b.fits")[values != 7], values[values != 7])
 
 
-def test_scaled_numbers_with_blank_are_floats_with_nan(tmp_path):
+@pytest.mark.parametrize("zero", [40000, int(COUNTS[3, 4])])  # the latter with a BLANK of 0
+def test_scaled_numbers_with_blank_are_floats_with_nan(tmp_path, zero):
     unit = fits.PrimaryHDU(COUNTS.astype(np.float32))
-    unit.scale("int16", bscale=2.0, bzero=40000)
+    unit.scale("int16", bscale=2.0, bzero=zero)
     unit.header["BLANK"] = int(unit.data[3, 4])
     gone = unit.data == unit.data[3, 4]
     unit.writeto(tmp_path / "a.fits")

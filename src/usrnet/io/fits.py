@@ -96,6 +96,8 @@ def _with_blank(values: np.ndarray, header: Any) -> tuple[np.ndarray, float | No
     if values.dtype.kind == "f":
         whole = _WHOLE.get(bits)
         if whole is None or zero or header.get("BSCALE", 1) != 1 or (missing := value_of(blank, whole)) is None:
+            if blank == 0:  # which astropy takes for none
+                values = np.where(values == values.dtype.type(zero), np.nan, values).astype(values.dtype)
             return values, None
         return np.where(np.isnan(values), missing, values).astype(whole), missing
     return values, value_of(blank + int(zero), values.dtype)

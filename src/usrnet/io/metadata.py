@@ -42,7 +42,7 @@ _MATRIX = re.compile(r"PC([12])_[12]([A-Z]?)")
 SRGB_GAMMA = 0.45455  # as a PNG says it
 SRGB_CHROMATICITIES = (0.3127, 0.329, 0.64, 0.33, 0.3, 0.6, 0.15, 0.06)  # white, red, green, blue
 NODATA = 42113  # the tag of a GeoTIFF that names its missing value
-GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737, 42112, NODATA)
+GEO_TAGS = (33550, 33922, 34264, 34735, 34736, 34737, 42112)
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ from usrnet.io.encode import (
     with_chunks,
     write,
 )
+from usrnet.io.gaps import absent, apart
 from usrnet.io.levels import Levels
 from usrnet.io.metadata import Metadata, from_pillow, note_of, profile_space
 from usrnet.io.provenance import PREFIX
@@ -245,7 +246,8 @@ def write_stack(
         planes = [picture.pixels for picture, _ in pictures]
         if any(plane.ndim != 2 or plane.shape != planes[0].shape for plane in planes):
             raise PictureError(f"{name}: FITS holds grey planes of one size only: use .tif")
-        deliver(target, fits.encode(np.stack(planes), metadata, name))
+        cube, missing = _with_one_missing(planes, [picture.metadata.missing for picture, _ in pictures], name)
+        deliver(target, fits.encode(cube, replace(metadata, missing=missing), name))
         return
     if any(picture.pixels.dtype != np.uint8 for picture, _ in pictures):
         if kind == "PNG":
@@ -255,6 +257,26 @@ def write_stack(
         note_of(name)(f"{kind} holds 8 bits, the picture had 16")
     frames = [Image.fromarray(converted(picture.pixels, np.dtype(np.uint8), levels)) for picture, levels in pictures]
     deliver(target, _encode_animation(frames, kind, stack, metadata))
+
+
+def _with_one_missing(
+    planes: Sequence[np.ndarray], named: Sequence[float | None], name: str
+) -> tuple[np.ndarray, float | None]:
+    """Planes as a cube, and its missing value: FITS has one for all of them, and for floats NaN.
+
+    It is one of those that they name, if it can be one that is measured nowhere.
+    """
+    cube, values = np.stack(planes), [value for value in named if value is not None]
+    if not values or (len(set(named)) == 1 and cube.dtype == planes[0].dtype):
+        return cube, named[0]
+    gone = np.stack([absent(plane, own) for plane, own in zip(planes, named, strict=True)])
+    if cube.dtype.kind == "f":
+        return np.where(gone, cube.dtype.type(np.nan), cube), None
+    free = [value for value in values if not (absent(cube, value) & ~gone).any()]
+    missing = (free or values)[0]
+    if not free:
+        note_of(name)(f"FITS has one missing value for all planes, {missing:.9g}: what was measured so moves by 1")
+    return np.where(gone, cube.dtype.type(missing), apart(cube, missing)), missing
 
 
 def _pages(

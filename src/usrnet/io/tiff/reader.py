@@ -19,9 +19,9 @@ from PIL import Image, Jpeg2KImagePlugin, JpegImagePlugin, PngImagePlugin, WebPI
 
 from usrnet.errors import PictureError, UsrnetWarning
 from usrnet.io.foreign import DEVELOP
-from usrnet.io.gaps import refuse_infinite, value_of
+from usrnet.io.gaps import refuse_infinite
 from usrnet.io.levels import full_scale
-from usrnet.io.metadata import NODATA, Metadata, checked_profile, note_of
+from usrnet.io.metadata import Metadata, checked_profile, note_of
 from usrnet.io.quiet import quiet
 from usrnet.io.tiff.samples import JPEG, rule_of
 from usrnet.io.tiff.tags import from_tags, shape_of
@@ -221,7 +221,8 @@ class TiffRows:
             if page.shaped[0] * page.shaped[-1] != page.samplesperpixel:
                 raise PictureError(f"{self.name}: the picture is damaged ({page.samplesperpixel} samples per pixel)")
             self._check_tiles(height, width)
-            self._mapped = bool(page.is_memmappable) and not self.orientation_turns
+            sparse = 0 in page.dataoffsets
+            self._mapped = bool(page.is_memmappable) and not self.orientation_turns and not sparse
             length = page.tilelength if page.is_tiled else page.rowsperstrip
             compression = int(page.compression)
             known = compression not in _FAX and (not page.is_subsampled or compression in JPEG)
@@ -274,8 +275,7 @@ class TiffRows:
         """What lies beside the pixels of this page."""
         with _damage(self.name), quiet():
             found = from_tags(self._page, self.file.note)
-        missing = value_of(found.geo.get(NODATA), self.dtype)
-        found = replace(found, icc_profile=self._profile, missing=missing)
+        found = replace(found, icc_profile=self._profile, missing=self._rule.missing)
         return found.without_colour() if self._rule.srgb else found
 
     def __getitem__(self, rows: slice) -> np.ndarray:
@@ -333,7 +333,8 @@ class TiffRows:
         down = -(-height // length)
         deep = page.tiledepth if page.is_tiled else 1
         layers = -(-depth // deep)
-        stored = np.zeros((stop - start, width, planes * samples), np.dtype(page.dtype).newbyteorder("="))
+        hole = self._rule.hole or 0
+        stored = np.full((stop - start, width, planes * samples), hole, np.dtype(page.dtype).newbyteorder("="))
         options = {}
         if int(page.compression) in JPEG:
             options = {"jpegtables": page.jpegtables, "jpegheader": page.jpegheader}

@@ -1,15 +1,16 @@
 """From the stored samples of a TIFF page to pixels: one rule, made of what the tags of the page say."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from usrnet.errors import PictureError
 from usrnet.io.colours import cmyk_to_rgb, lab_to_rgb, ycbcr_to_rgb
+from usrnet.io.gaps import absent, apart, value_of
 from usrnet.io.levels import Levels
-from usrnet.io.metadata import profile_space
+from usrnet.io.metadata import NODATA, profile_space
 
 JPEG = (6, 7, 34892, 33007)  # compressions
 _NOT_ALPHA, _PREMULTIPLIED, _STRAIGHT = 0, 1, 2  # ExtraSamples
@@ -25,6 +26,8 @@ class Rule:
     convert: Callable[[np.ndarray], np.ndarray]  # h×w×S stored → h×w×channels
     levels: Levels | None = None  # full scale, where the file says another than the type's
     srgb: bool = False  # converted to sRGB, so that its profile no longer holds
+    hole: float | None = None  # the stored sample that the file names as missing
+    missing: float | None = None  # what becomes of it, where that is a value of its own
 
 
 def rule_of(page: Any, name: str, profile: bytes | None, note: Callable[[str], None]) -> Rule:
@@ -42,7 +45,8 @@ def rule_of(page: Any, name: str, profile: bytes | None, note: Callable[[str], N
     if scale is not None and dtype.kind != "b":
         note(f"its {bits} bits per sample become {8 * depth.itemsize}, full scale staying full scale")
     levels = Levels(0, 2 ** int(bits) - 1) if 16 < bits < 32 and dtype.kind == "u" else None
-    colours, convert, srgb = 1, _same, False
+    colours, convert, srgb, hole = 1, _same, False, _hole(page, dtype, int(bits))
+    mixed = photometric == 5 or (photometric in (8, 9, 10) and samples >= 3)  # several samples make a colour
     signed = dtype.kind not in "u"
     top = int(np.iinfo(depth).max) if depth.kind == "u" else 1
     if photometric == 0:
@@ -53,7 +57,8 @@ def rule_of(page: Any, name: str, profile: bytes | None, note: Callable[[str], N
     elif photometric == 2 and samples >= 3:
         colours = 3
     elif photometric == 3:
-        return _palette(page, name)
+        _say_unknown(hole, note)
+        return replace(_palette(page, name), hole=hole)
     elif photometric == 5:
         if samples < 4 or page.tags.valueof(332, default=1) != 1 or signed or depth.itemsize > 2:
             raise refuse("its inks are not cyan, magenta, yellow and black in 8 or 16 bits: save it as RGB")
@@ -65,7 +70,7 @@ def rule_of(page: Any, name: str, profile: bytes | None, note: Callable[[str], N
         if signed or depth.itemsize > 2:
             raise refuse(f"luminance and chrominance in {dtype} are not supported: save it as RGB")
         colours = 3
-        if int(page.compression) not in JPEG:  # those decoders give RGB already
+        if mixed := int(page.compression) not in JPEG:  # those decoders give RGB already
             weights = _ratios(page.tags.valueof(529), 3) or (0.299, 0.587, 0.114)
             reference = _ratios(page.tags.valueof(532), 6) if bits == 8 * depth.itemsize else ()
             if depth.itemsize == 2 and max(reference, default=0) < 256:  # codes of 8 bits all the same
@@ -80,17 +85,44 @@ def rule_of(page: Any, name: str, profile: bytes | None, note: Callable[[str], N
     elif photometric not in (1, 2, 6, 8, 9):
         kind = getattr(page.photometric, "name", str(photometric))
         raise refuse(f"colours of the kind {kind} are not supported: save it as grey or RGB")
-    if bits == 24:
-        scale = _of_three_bytes(page.parent.byteorder)
     if scale is not None:
         convert = _scaled(convert, scale)
     kinds = [int(kind) for kind in page.extrasamples or ()]
     kinds = (kinds + [_NOT_ALPHA] * samples)[: samples - colours]
     alpha = next((place for place, kind in enumerate(kinds) if kind in (_PREMULTIPLIED, _STRAIGHT)), None)
-    if alpha is not None:
-        convert = _with_alpha(convert, colours, colours + alpha, depth, premultiplied=kinds[alpha] == _PREMULTIPLIED)
+    place = None if alpha is None else colours + alpha
+    missing = None if mixed else _as_pixel(hole, convert, samples, place, dtype)
+    if missing is None:
+        _say_unknown(hole, note)
+    if bits == 24:
+        convert = _scaled(convert, _of_three_bytes(page.parent.byteorder))
+    if alpha is not None and place is not None:
+        divided = kinds[alpha] == _PREMULTIPLIED
+        convert = _with_alpha(convert, colours, place, depth, premultiplied=divided, missing=missing)
     extra = samples - colours - (alpha is not None)
-    return Rule(samples, extra, depth, convert, levels, srgb)
+    return Rule(samples, extra, depth, convert, levels, srgb, hole, missing)
+
+
+def _hole(page: Any, dtype: np.dtype, bits: int) -> float | None:
+    """The stored sample that the file names as missing; None where it names none."""
+    value = value_of(page.tags.valueof(NODATA, default=""), np.dtype(np.uint8) if dtype.kind == "b" else dtype)
+    return None if value is not None and dtype.kind in "bu" and value >= 2**bits else value
+
+
+def _as_pixel(
+    hole: float | None, convert: Callable[[np.ndarray], np.ndarray], samples: int, alpha: int | None, dtype: np.dtype
+) -> float | None:
+    """What the stored sample ``hole`` becomes in all channels but ``alpha``; None where these differ."""
+    if hole is None or dtype.kind in "if":  # which stay as they are
+        return hole
+    made = convert(np.full((1, 1, samples), hole, dtype))[0, 0]
+    values = set((made if alpha is None else np.delete(made, alpha)).tolist())
+    return float(values.pop()) if len(values) == 1 else None
+
+
+def _say_unknown(hole: float | None, note: Callable[[str], None]) -> None:
+    if hole is not None:
+        note(f"its missing value ({hole:.9g}) is one of stored samples, not of colours, and is taken for measured")
 
 
 def _depth(dtype: np.dtype, bits: int) -> tuple[np.dtype, Callable[[np.ndarray], np.ndarray] | None]:
@@ -164,22 +196,31 @@ def _lab(photometric: int, dtype: np.dtype) -> Callable[[np.ndarray], np.ndarray
 
 
 def _with_alpha(
-    convert: Callable[[np.ndarray], np.ndarray], colours: int, place: int, dtype: np.dtype, *, premultiplied: bool
+    convert: Callable[[np.ndarray], np.ndarray],
+    colours: int,
+    place: int,
+    dtype: np.dtype,
+    *,
+    premultiplied: bool,
+    missing: float | None,
 ) -> Callable[[np.ndarray], np.ndarray]:
-    """Alpha right after the colours, which are divided by it where they were multiplied with it."""
+    """Alpha right after the colours, which are divided by it where they were multiplied with it and not missing."""
     top = 1.0 if dtype.kind == "f" else float(np.iinfo(dtype).max)
 
     def moved(stored: np.ndarray) -> np.ndarray:
         values = convert(stored)
         others = [index for index in range(colours, values.shape[-1]) if index != place]
         values = values[..., [*range(colours), place, *others]]
+        if dtype.kind == "f":  # what is not known to be opaque cannot be seen
+            values[..., colours][np.isnan(values[..., colours])] = 0
         if premultiplied:
             alpha = values[..., colours : colours + 1].astype(np.float64)
             straight = np.divide(
                 values[..., :colours] * top, alpha, out=np.zeros(values[..., :colours].shape), where=alpha > 0
             )
             straight = straight if dtype.kind == "f" else straight.round().clip(0, top)
-            values[..., :colours] = straight.astype(dtype)
+            gone = absent(values[..., :colours], missing)
+            values[..., :colours] = np.where(gone, values[..., :colours], apart(straight.astype(dtype), missing))
         return values
 
     return moved

@@ -26,7 +26,7 @@ from usrnet.io.quiet import quiet
 
 _GEO_KEYS = 34735  # whole numbers of 16 bits
 _COLOURS = (318, 319)  # white, and red, green and blue
-_GEO_TEXTS = {34737, 42112, NODATA}
+_GEO_TEXTS = {34737, 42112}
 
 
 def from_tags(page: Any, note: Callable[[str], None]) -> Metadata:
