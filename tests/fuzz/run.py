@@ -28,6 +28,7 @@ from fuzz.files import File, kernel_files, pictures
 from fuzz.mutations import mutate
 from usrnet import io, kernels
 from usrnet.errors import UsrnetError, UsrnetWarning
+from usrnet.io.encode import LARGEST_SIDE
 from usrnet.io.stack import open_stack
 from usrnet.kernels.files import LARGEST_FILE
 
@@ -59,6 +60,8 @@ def read_picture(path: Path) -> None:
         levels = io.levels_of(picture, None, lambda text: None)
         try:
             for format in ("PNG", "JPEG", "TIFF"):  # what can be read and restored must not be lost at the end
+                if max(pixels.shape[:2]) > LARGEST_SIDE.get(format, 2**32 - 1):
+                    continue  # refused before the work
                 io.write(BytesIO(), io.result_of(picture, pixels, 1), format=format, levels=levels)
         except UsrnetError as error:
             raise Broken(f"cannot be written: {error}") from error

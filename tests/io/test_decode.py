@@ -546,3 +546,9 @@ def test_captions_that_xml_cannot_hold_are_kept_without_what_it_cannot(tmp_path)
         packet = pictures.read_whole(tmp_path / "a.jpg").metadata.xmp
     assert packet is not None
     assert [text for text in fromstring(packet.decode()).itertext() if text.strip()] == ["ab"]
+
+
+def test_a_stream_too_is_refused_what_its_format_cannot_hold():
+    picture = Picture(np.zeros((2, 65501, 3), np.uint8))
+    with pytest.raises(PictureError, match="standard output: JPEG holds at most 65500 pixels a side"):
+        write(io.BytesIO(), picture, format="JPEG")

@@ -99,14 +99,15 @@ def result_suffix(source: Path, *, all_pages: bool) -> str:
 
 def check_target(target: Path | BinaryIO, height: int, width: int, *, animated: bool = False) -> None:
     """Refuse what cannot be written before any work is done for it. Raises ``PictureError``."""
-    if not isinstance(target, Path):
-        return
-    kind = kind_of(target, animated=animated)
+    if isinstance(target, Path):
+        _check_sides(kind_of(target, animated=animated), str(target), height, width)
+
+
+def _check_sides(kind: str, name: str, height: int, width: int) -> None:
     largest = LARGEST_SIDE.get(kind, 2**32 - 1)
     if max(height, width) > largest:
         raise PictureError(
-            f"{target}: {kind} holds at most {largest} pixels a side, the result has {width}×{height}: "
-            "use .png or .tif"
+            f"{name}: {kind} holds at most {largest} pixels a side, the result has {width}×{height}: use .png or .tif"
         )
 
 
@@ -152,8 +153,9 @@ def write(
     name = "standard output"
     if isinstance(target, Path):
         name, format = str(target), format or kind_of(target)
-        check_target(target, *picture.pixels.shape[:2])
-    encoded = _guarded(name, lambda: _encode(picture, format or "PNG", name, levels))
+    kind = format or "PNG"
+    _check_sides(kind, name, *picture.pixels.shape[:2])
+    encoded = _guarded(name, lambda: _encode(picture, kind, name, levels))
     deliver(target, encoded)
 
 
