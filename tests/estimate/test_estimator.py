@@ -306,3 +306,13 @@ def test_what_a_tiff_names_as_missing_is_not_looked_at(photo, tmp_path):
     with pytest.warns(UsrnetWarning, match=r"are missing \(0\)"):
         found = estimate_file(tmp_path / "a.tif", scale=1)
     assert found.noise_level == pytest.approx(expected.noise_level, abs=0.5)
+
+
+def test_what_is_left_out_beside_the_pixels_is_said_once(photo, tmp_path):
+    """The parts of a TIFF are read by rows where that can be, by the other reader elsewhere, never by both."""
+    unknown = b"\x1c\x02\x76\x00\x02me"  # a field of IPTC without a place in XMP
+    tags = [(33723, "B", len(unknown), unknown, True)]
+    tifffile.imwrite(tmp_path / "a.tif", photo[:128, :128] / np.float32(255), photometric="rgb", extratags=tags)
+    with pytest.warns(UsrnetWarning) as notes:
+        estimate_file(tmp_path / "a.tif", scale=1)
+    assert [str(note.message).count("2:118") for note in notes].count(1) == 1

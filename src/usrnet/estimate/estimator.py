@@ -178,9 +178,8 @@ def estimate_file(
             with tiff.TiffFile(path) as file:
                 rows = file.rows()
                 usual = rows.dtype in (np.uint8, np.uint16) and rows.declared is None and not rows.extra
-                metadata = rows.metadata()
-                if rows.by_rows and usual and metadata.missing is None:
-                    curve = choose_curve(light, **metadata.storage)
+                if rows.by_rows and usual and rows.missing is None:
+                    curve = choose_curve(light, **rows.metadata().storage)
                     return estimate_parts(parts_of(rows), scale=scale, curve=curve)
         except PictureError:
             pass  # the other reader knows more kinds, and says what is wrong

@@ -238,6 +238,11 @@ class TiffRows:
         """Whether the pixels have to be turned or mirrored."""
         return self.orientation != 1
 
+    @property
+    def missing(self) -> float | None:
+        """The pixel value that the file names as missing."""
+        return self._rule.missing
+
     def _check_tiles(self, height: int, width: int) -> None:
         """Refuse tiles that are larger than the picture that they are of: the decoder would take memory for them."""
         page = self._page
@@ -275,7 +280,7 @@ class TiffRows:
         """What lies beside the pixels of this page."""
         with _damage(self.name), quiet():
             found = from_tags(self._page, self.file.note)
-        found = replace(found, icc_profile=self._profile, missing=self._rule.missing)
+        found = replace(found, icc_profile=self._profile, missing=self.missing)
         return found.without_colour() if self._rule.srgb else found
 
     def __getitem__(self, rows: slice) -> np.ndarray:
