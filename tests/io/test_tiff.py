@@ -12,8 +12,9 @@ from PIL import Image, ImageCms
 
 from usrnet import io
 from usrnet.errors import PictureError, UsrnetWarning
-from usrnet.io import Metadata, tiff
+from usrnet.io import Metadata, gaps, tiff
 from usrnet.io.metadata import PixelSize, read_exif
+from usrnet.io.tiff import reader
 
 
 def pixels(shape: tuple[int, ...], dtype: str) -> np.ndarray:
@@ -544,7 +545,7 @@ def test_primaries_without_a_profile_are_kept(tmp_path, suffix):
         io.write(tmp_path / "b.jpg", picture)
 
 
-@pytest.mark.parametrize("compression", ["lerc", "jpeg", "jpeg2000", "png", "webp"])
+@pytest.mark.parametrize("compression", ["lerc", "jpeg", "jpeg2000", "png", "webp", "jpegxl"])
 def test_tiles_that_say_they_are_huge_are_refused_before_they_are_decoded(
     compression: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -570,6 +571,30 @@ def test_tiles_that_say_they_are_huge_are_refused_before_they_are_decoded(
     monkeypatch.setattr(tifffile.TiffPage, "decode", decode)
     with pytest.raises(PictureError, match=r"damaged \(a piece of 512×512 pixels\)"):
         io.read(tmp_path / "a.tif")
+
+
+@pytest.mark.parametrize("size", [(96, 64), (100, 63), (640, 480), (20000, 3), (1200, 1000), (1, 1), (256, 256)])
+@pytest.mark.parametrize("boxed", [False, True])
+def test_the_size_of_a_jpeg_xl_is_read_from_its_header(size: tuple[int, int], *, boxed: bool) -> None:
+    imagecodecs = pytest.importorskip("imagecodecs")
+    width, height = size
+    data = imagecodecs.jpegxl_encode(np.zeros((height, width), np.uint8), usecontainer=boxed)
+    assert reader._own_size(data, 50002) == size
+
+
+@pytest.mark.parametrize(("dtype", "text"), [("uint64", "18446744073709551615"), ("int64", "-9223372036854775807")])
+def test_a_missing_value_of_64_bits_is_taken_to_its_last_digit(dtype: str, text: str, tmp_path: Path) -> None:
+    stored = np.arange(2**40, 2**40 + 30, dtype=dtype).reshape(5, 6)
+    stored[2, 3] = int(text)
+    stored[3, 3] = int(text) + (1 if dtype == "int64" else -1)  # measured: its neighbour, and the same as a float
+    tifffile.imwrite(tmp_path / "a.tif", stored, metadata=None, extratags=[(42113, "s", 0, text, True)])
+    picture = io.read_whole(tmp_path / "a.tif")
+    assert picture.metadata.missing == int(text)
+    assert np.argwhere(gaps.absent(picture.pixels, picture.metadata.missing)).tolist() == [[2, 3]]
+    io.write(tmp_path / "b.tif", picture)
+    with tifffile.TiffFile(tmp_path / "b.tif") as file:
+        assert file.pages.first.tags.valueof(42113).strip("\0") == text
+        np.testing.assert_array_equal(file.asarray(), stored)
 
 
 def test_colours_of_no_light_are_not_taken_for_primaries(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ as a number it would spread over its neighbours. How opaque a pixel is was not m
 """
 
 import math
+import re
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -25,8 +26,11 @@ _ROUNDED = 1e-14  # relative: what texts of 15 digits leave open
 
 def value_of(number: object, dtype: np.dtype) -> float | None:
     """What a file names as its missing value, as a sample of the type ``dtype``; None where it can be none."""
+    text = str(number).strip("\0 ").replace(",", ".")
+    if dtype.kind in "iu" and re.fullmatch(r"[+-]?[0-9]{1,20}", text):  # all 64 bits, which a float has not
+        return int(text) if np.iinfo(dtype).min <= int(text) <= np.iinfo(dtype).max else None
     try:
-        value = float(str(number).strip("\0 ").replace(",", "."))
+        value = float(text)
     except ValueError:
         return None
     if dtype.kind in "iu":

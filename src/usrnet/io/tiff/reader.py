@@ -38,6 +38,8 @@ _LERC = 34887
 _FILES = {34933: PngImagePlugin.PngImageFile, 50001: WebPImagePlugin.WebPImageFile}  # compressions that are formats
 _FILES |= dict.fromkeys((6, 7, 33007, 34892), JpegImagePlugin.JpegImageFile)
 _FILES |= dict.fromkeys((33003, 33005, 34712), Jpeg2KImagePlugin.Jpeg2KImageFile)
+_JPEG_XL = (50002, 52546)
+_RATIOS = ((0, 1), (1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))  # of its sides, by number
 LARGEST_TILE = 2048  # pixels a side, unless the picture itself is larger
 _BOUNDED = {1: 1.0, 5: 5000.0, 8: 1100.0, 32946: 1100.0, 32773: 130.0}  # the most that a compression can shrink
 logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)  # it prints what we say in our own words
@@ -181,10 +183,34 @@ def _own_size(data: bytes, compression: int) -> tuple[int, int]:
         (version,) = struct.unpack_from("<i", data, 6)
         height, width = struct.unpack_from("<2i", data, 14 if version >= 3 else 10)
         return width, height
+    if compression in _JPEG_XL:
+        return _size_of_jpeg_xl(data)
     if kind := _FILES.get(compression):
         with suppress(Exception):  # the decoder says why
             return kind(BytesIO(data)).size
     return 0, 0
+
+
+def _size_of_jpeg_xl(data: bytes) -> tuple[int, int]:
+    """The width and height in the header of a JPEG XL codestream, bare or boxed (ISO/IEC 18181-1, SizeHeader)."""
+    start = data.find(b"\xff\x0a") if data.startswith((b"\xff\x0a", b"\0\0\0\x0cJXL ")) else -1
+    bits = int.from_bytes(data[start + 2 : start + 14], "little") if start >= 0 else 0
+
+    def take(count: int) -> int:
+        nonlocal bits
+        value, bits = bits & ((1 << count) - 1), bits >> count
+        return value
+
+    small = take(1)
+
+    def side() -> int:
+        return 8 * (take(5) + 1) if small else take((9, 13, 18, 30)[take(2)]) + 1
+
+    height = side()
+    ratio = take(3)
+    if start < 0:
+        return 0, 0
+    return height * _RATIOS[ratio][0] // _RATIOS[ratio][1] if ratio else side(), height
 
 
 def _reduced(page: Any) -> bool:

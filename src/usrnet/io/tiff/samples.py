@@ -117,7 +117,7 @@ def _as_pixel(
         return hole
     made = convert(np.full((1, 1, samples), hole, dtype))[0, 0]
     values = set((made if alpha is None else np.delete(made, alpha)).tolist())
-    return float(values.pop()) if len(values) == 1 else None
+    return values.pop() if len(values) == 1 else None
 
 
 def _say_unknown(hole: float | None, note: Callable[[str], None]) -> None:

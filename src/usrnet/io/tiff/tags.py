@@ -172,7 +172,8 @@ def to_tags(metadata: Metadata, *, big: bool) -> dict[str, Any]:
         tags += [(318, "2I", 2, tuple(parts[:4]), True), (319, "2I", 6, tuple(parts[4:]), True)]
     if metadata.xmp:
         tags.append((700, "B", len(metadata.xmp), metadata.xmp, True))
-    named = {} if metadata.missing is None else {NODATA: f"{metadata.missing:.17g}"}
+    missing = metadata.missing
+    named = {} if missing is None else {NODATA: str(missing) if isinstance(missing, int) else f"{missing:.17g}"}
     for tag, value in (named | metadata.geo).items():
         if isinstance(value, str):
             tags.append((tag, "s", 0, value.encode("utf-8"), True))
