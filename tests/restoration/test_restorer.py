@@ -357,3 +357,28 @@ def test_a_psf_that_is_an_array_is_looked_at(bend, text):
     with pytest.warns(UsrnetWarning, match=text):
         restore(picture, kernel=bend(psf), **options)
     restore(picture, kernel=psf, **options)  # without a word
+
+
+def test_a_picture_that_wraps_around_is_never_cut(photo, monkeypatch):
+    """A tile does not wrap around: along the border of the picture it would see its own other side."""
+    blurred = usrnet.degrade(photo[:264, :264], "gaussian:2", scale=1)
+    whole = Restorer("tv", boundary="circular", tile="off")(blurred, scale=1, kernel="gaussian:2")
+    monkeypatch.setattr("usrnet.restoration.restorer.free_memory", lambda _: 0)
+    restorer = Restorer("tv", boundary="circular")
+    assert np.array_equal(restorer(blurred, scale=1, kernel="gaussian:2"), whole)
+    known = observe(scale=1, kernel="gaussian:2")
+    assert np.array_equal(restorer.crop(blurred, known, top=0, left=0, height=9, width=8), whole[:9, :8])
+    with pytest.raises(UsrnetError, match="tile 128: an image that wraps around is restored as a whole, choose off"):
+        Restorer("tv", boundary="circular", tile=128)
+    field = kernels.field([["gaussian:1", "gaussian:2"]], scale=1)
+    with pytest.raises(UsrnetError, match="a kernel that varies over the picture cannot wrap around"):
+        restorer(blurred, scale=1, kernel=field)
+
+    def no_memory(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(Restorer, "_window", no_memory)
+    with pytest.raises(
+        PictureError, match="not enough memory for 264×264 .*wraps around cannot be restored in tiles"
+    ):
+        restorer(blurred, scale=1)

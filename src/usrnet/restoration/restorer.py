@@ -187,7 +187,8 @@ class Restorer:
         As for :func:`restore`.
     boundary : {"extrapolate", "liu-jia", "circular"}
         What lies beyond the border: what follows from the blur; a smooth continuation, as in the published code; or
-        the image again, as in the paper's experiments, for images that do wrap around.
+        the image again, as in the paper's experiments, for images that do wrap around; those are restored without
+        tiles.
     strength : float
         0 to 100, as for :func:`restore`.
     ensemble : bool
@@ -226,6 +227,10 @@ class Restorer:
             raise UsrnetError(f"boundary {boundary!r} is not known: choose {', '.join(get_args(Boundary))}")
         self.boundary = boundary
         self.tile = _check_tile(tile)
+        if boundary == "circular":  # beyond the border of a tile lies another tile, and not the tile again
+            if self.tile not in ("auto", "off"):
+                raise UsrnetError(f"tile {tile!r}: an image that wraps around is restored as a whole, choose off")
+            self.tile = "off"
         given = next(model.parameters(), None) if isinstance(model, nn.Module) else None
         self.device = given.device if given is not None and device == "auto" else choose_device(device)
         self.precision = choose_precision(precision, self.device)
@@ -334,6 +339,11 @@ class Restorer:
                 raise
         # Outside the handler, whose traceback would keep alive all that was allocated.
         height, width, s = *shape[:2], observation.scale
+        if self.boundary == "circular":
+            raise PictureError(
+                f"not enough memory for {width}×{height} pixels at ×{s}, and a picture that wraps around cannot be "
+                "restored in tiles: close other programs"
+            )
         tried, auto = (self._tile(height, width, 3, s, tile) for tile in (self.tile, "auto"))
         smaller = max(SMALLEST_TILE // 2 // s, min(*(side // 2 for side in tried), *auto))
         try:
@@ -411,7 +421,8 @@ class Restorer:
 
         ``top``, ``left``, ``height``, ``width`` are in pixels of the input and inside it.
         """
-        s, halo = observation.scale, _halo(observation)
+        s = observation.scale
+        halo = max(pixels.shape[:2]) if self.boundary == "circular" else _halo(observation)
         first = [max(0, start - halo) // _grid(s) * _grid(s) for start in (top, left)]
         rows = slice(first[0], min(top + height + halo, pixels.shape[0]))
         columns = slice(first[1], min(left + width + halo, pixels.shape[1]))
@@ -558,6 +569,8 @@ class Restorer:
         sides: tuple[int, ...] = self._tile(height, width, channels, observation.scale, tile)
         seams = [SEAM, SEAM]
         if observation.field is not None:
+            if self.boundary == "circular":
+                raise UsrnetError("a kernel that varies over the picture cannot wrap around: choose another boundary")
             cells = zip((height, width), observation.field.shape, strict=True)
             sides = tuple(
                 min(side, max(SMALLEST_CELL, round(length / count / 2)))
@@ -623,7 +636,7 @@ def _check_tile(tile: int | str) -> int | str:
         return tile
     try:
         side = int(tile)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise UsrnetError(f"tile {tile!r} is not auto, off or a number of pixels") from error
     if side < 16:
         raise UsrnetError(f"tile {side} is too small: use at least 16 pixels, or auto")
