@@ -160,7 +160,28 @@ def test_a_grid_counts_with_the_files_that_it_names(folder):
     assert before == fingerprint(folder / "grid.json")
     np.save(folder / "one.npy", np.eye(3) / 3)
     assert fingerprint(folder / "grid.json") != before
+    (folder / "kernels").mkdir()
+    np.save(folder / "kernels/a.npy", np.ones((3, 3)) / 9)
+    (folder / "grid.json").write_text('{"kernels": [["kernels/a.npy:1", "gaussian:2"]]}')
+    before = fingerprint(folder / "grid.json")
+    assert before
+    np.save(folder / "kernels/a.npy", np.eye(3) / 3)
+    assert fingerprint(folder / "grid.json") != before
+    (folder / "grid.json").write_text("[]")  # is refused by whoever reads it
+    assert fingerprint(folder / "grid.json")
     assert fingerprint(folder)  # a folder counts with its files, whatever folders lie in it
+
+
+def test_a_model_in_a_folder_counts_and_a_name_is_no_file(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    for name in ("tv", "delta"):
+        (folder / name).write_bytes(b"something else")
+    assert Recipe.of_settings(2, "delta", 0, "tv").contents == {}
+    (folder / "mine").mkdir()
+    (folder / "mine/model.safetensors").write_bytes(b"weights")
+    before = Recipe.of_settings(2, "delta", 0, "./mine")
+    (folder / "mine/model.safetensors").write_bytes(b"others!")
+    assert Recipe.of_settings(2, "delta", 0, "mine").difference(before) == "from another model of this name"
 
 
 def test_a_name_with_a_slash_is_a_folder_and_what_cannot_be_written_is_refused(folder):

@@ -379,6 +379,6 @@ def test_a_picture_that_wraps_around_is_never_cut(photo, monkeypatch):
 
     monkeypatch.setattr(Restorer, "_window", no_memory)
     with pytest.raises(
-        PictureError, match="not enough memory for 264×264 .*wraps around cannot be restored in tiles"
+        PictureError, match=r"not enough memory for 264×264 .*wraps around cannot be restored in tiles"
     ):
         restorer(blurred, scale=1)

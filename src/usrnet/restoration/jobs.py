@@ -12,7 +12,8 @@ from typing import BinaryIO
 
 from usrnet.errors import UsrnetError
 from usrnet.io import SUFFIXES, kind_of, read_provenance, result_suffix
-from usrnet.kernels import split_index
+from usrnet.kernels import is_grid, split_index
+from usrnet.weights import registry
 
 
 @dataclass(frozen=True)
@@ -38,10 +39,10 @@ class Recipe:
         cls, scale: int, kernel: str, noise_level: float | str, model: str, options: str = ""
     ) -> "Recipe":
         """The recipe without a picture yet; of kernel and model files the names without their folders."""
-        named = split_index(kernel)
+        file, _ = split_index(kernel) or (Path(kernel) if is_grid(kernel) else None, None)
         marks = {
-            "kernel": fingerprint(Path(kernel) if named is None else named[0]),
-            "model": fingerprint(Path(model)) if Path(model).is_file() else "",  # a folder called tv is not tv
+            "kernel": "" if file is None else fingerprint(file),  # a file called delta is no kernel
+            "model": "" if model in registry.names() else fingerprint(Path(model)),
         }
         return cls(
             scale,
@@ -100,11 +101,7 @@ def fingerprint(path: Path) -> str:
     """
     mark = hashlib.blake2b(digest_size=4)
     try:
-        files = sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
-        if path.suffix.lower() == ".json":
-            grid = path.read_text("utf-8", "ignore")
-            files += sorted(file for file in path.parent.iterdir() if file.name in grid)
-        for file in files:
+        for file in _files_of(path):
             with file.open("rb") as content:
                 size = content.seek(0, os.SEEK_END)
                 mark.update(str(size).encode())
@@ -114,6 +111,20 @@ def fingerprint(path: Path) -> str:
     except (OSError, ValueError):  # nothing there, or no name of a file at all
         return ""
     return mark.hexdigest()
+
+
+def _files_of(path: Path) -> list[Path]:
+    """What counts with a file or folder; the kernels that a grid names lie beside it unless they are elsewhere."""
+    if path.is_dir():
+        return sorted(file for file in path.iterdir() if file.is_file())
+    if path.suffix.lower() != ".json":
+        return [path]
+    try:
+        texts = [str(text) for row in json.loads(path.read_text("utf-8"))["kernels"] for text in row]
+    except (ValueError, TypeError, KeyError, RecursionError):  # whoever reads the grid says what is wrong with it
+        return [path]
+    named = [file[0] for text in texts if (file := split_index(text))]
+    return [path, *(path.parent / file if (path.parent / file).is_file() else file for file in named)]
 
 
 @dataclass(frozen=True)
