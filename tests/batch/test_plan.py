@@ -1,6 +1,7 @@
 """What a batch is to do, before any of it is done."""
 
 import threading
+import warnings
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -13,7 +14,7 @@ from usrnet import io
 from usrnet.batch.manifest import Manifest
 from usrnet.batch.plan import Settings, plan_batch, read_settings
 from usrnet.batch.ray import _job, _row, _still_to_do
-from usrnet.errors import UsrnetError
+from usrnet.errors import UsrnetError, UsrnetWarning
 from usrnet.restoration import Unknown
 
 
@@ -42,6 +43,27 @@ def test_folder_glob_picture_and_list(photos: Path, tmp_path: Path) -> None:
     assert targets(names, out) == ["b_x2.png", "c_x2.tif"]
 
 
+def test_names_as_find_writes_them(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(photos)
+    Path("names.txt").write_text("./a.png\na.png\n.//deep/c.tif\n")
+    plan = plan_batch("names.txt", "out", Settings(), by_picture={"./a.png": Settings(3)})
+    assert [(task.source, task.target) for task in plan.tasks] == [
+        ("a.png", "out/a_x3.png"),
+        ("deep/c.tif", "out/c_x2.tif"),
+    ]
+
+
+def test_what_is_doubtful_of_a_kernel_is_said_once(photos: Path, tmp_path: Path) -> None:
+    np.save(photos / "psf.npy", np.ones((5, 5)))
+    table = tmp_path / "settings.csv"
+    table.write_text(f"picture,kernel\na.png,{photos / 'psf.npy'}\nb.png,{photos / 'psf.npy'}\n")
+    with warnings.catch_warnings(record=True) as notes:
+        warnings.simplefilter("always", UsrnetWarning)
+        own = read_settings(table, Settings.of_texts(2, str(photos / "psf.npy"), "2"))
+        plan_batch(str(photos), str(tmp_path / "out"), Settings(), by_picture=own)
+    assert [str(note.message).endswith("has the sum 25, scaled to 1") for note in notes] == [True]
+
+
 def test_addresses(photos: Path, tmp_path: Path) -> None:
     source, out = photos.as_uri(), (tmp_path / "out").as_uri()
     assert targets(source, out) == ["a_x2.png", "b_x2.png"]
@@ -53,12 +75,15 @@ def test_addresses(photos: Path, tmp_path: Path) -> None:
 def test_settings_of_single_pictures(photos: Path, tmp_path: Path) -> None:
     table = tmp_path / "settings.csv"
     np.save(tmp_path / "psf.npy", np.ones((3, 3)) / 9)
-    table.write_text("picture,scale,kernel,noise\na.png,3,psf.npy,\ndeep/c.tif,,gaussian:2,7.5\n")
+    (tmp_path / "grid").mkdir()
+    for name in "abcd":
+        np.save(tmp_path / f"grid/{name}.npy", np.ones((3, 3)) / 9)
+    table.write_text("picture,scale,kernel,noise\na.png,3,psf.npy:1,\nb.png,,grid,\ndeep/c.tif,,gaussian:2,7.5\n")
     own = read_settings(table, Settings())
     plan = plan_batch(str(photos), str(tmp_path / "out"), Settings(), by_picture=own, recursive=True)
     found = {Path(task.target).name: task.settings for task in plan.tasks}
-    assert found["a_x3.png"] == Settings(3, str(tmp_path / "psf.npy"), 2.0)
-    assert found["b_x2.png"] == Settings()
+    assert found["a_x3.png"] == Settings(3, f"{tmp_path / 'psf.npy'}:1", 2.0)
+    assert found["b_x2.png"] == Settings(2, str(tmp_path / "grid"))
     assert found["c_x2.tif"] == Settings(2, "gaussian:2", 7.5)
     taps = plan.observations[found["a_x3.png"]].taps
     assert taps is not None
@@ -188,7 +213,7 @@ def test_results_at_an_address_that_were_made_otherwise(photos: Path, tmp_path: 
         }
 
     first = plan_batch(photos.as_uri(), out.as_uri(), Settings()).tasks[0]
-    ours = io.Metadata(provenance=_job(first, "default").recipe.text())
+    ours = io.Metadata(provenance=_job(first, first.settings.recipe("default")).recipe.text())
     io.write(out / "a_x2.png", io.Picture(np.zeros((16, 18, 3), np.uint8), ours))
     (out / "b_x2.png").write_bytes(b"mine")
     found = rows(Settings(), known=False)
@@ -215,7 +240,7 @@ def test_a_kernel_of_the_same_name_that_is_another(photos: Path, tmp_path: Path)
     plan = plan_batch(photos.as_uri(), out.as_uri(), settings)
     manifest = Manifest(plan.folder)
     for task in plan.tasks:
-        job = _job(task, plan.model)
+        job = _job(task, task.settings.recipe(plan.model))
         made = io.Metadata(provenance=job.recipe.text())
         io.write(out / Path(task.target).name, io.Picture(np.zeros((16, 18, 3), np.uint8), made))
         manifest.add([_row(task, job.recipe, "written")])

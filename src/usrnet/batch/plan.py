@@ -1,6 +1,7 @@
 """What a batch is to do: pictures, results, and the settings of each, checked before the first is restored."""
 
 import csv
+import warnings
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,10 +9,11 @@ from glob import has_magic
 from pathlib import Path, PurePosixPath
 
 from usrnet.batch.places import is_address, listing
-from usrnet.errors import UsrnetError
+from usrnet.errors import UsrnetError, UsrnetWarning
 from usrnet.io import SUFFIXES
+from usrnet.kernels import is_grid, split_index
 from usrnet.restoration import AUTO, DEFAULT_NOISE_LEVEL, Observation, Unknown, ask, default_kernel
-from usrnet.restoration.jobs import Job, Recipe, find_pictures, plan_jobs
+from usrnet.restoration.jobs import Recipe, find_pictures, name_results
 from usrnet.restoration.noise import parse_noise
 
 COLUMNS = ("picture", "scale", "kernel", "noise")
@@ -37,7 +39,8 @@ class Settings:
             raise UsrnetError(f"scale {scale!r} is not a whole number from 1 to 4") from error
         level = noise_level if noise_level == AUTO else parse_noise(noise_level)
         settings = cls(scale, kernel, level if isinstance(level, float) else str(noise_level))
-        settings.observe()
+        with warnings.catch_warnings(action="ignore", category=UsrnetWarning):  # the plan says them, once
+            settings.observe()
         return settings
 
     def recipe(self, model: str) -> Recipe:
@@ -86,7 +89,7 @@ def plan_batch(
     for known in dict.fromkeys(own.values()):
         observations[known] = known.observe()
     local = not is_address(folder) and not any(is_address(name) for name, _ in pictures)
-    tasks = _local(pictures, folder, own, model) if local else _elsewhere(pictures, folder, own)
+    tasks = _local(pictures, folder, own) if local else _elsewhere(pictures, folder, own)
     return Plan(folder, tasks, observations, model)
 
 
@@ -128,13 +131,14 @@ def read_settings(path: Path, default: Settings) -> dict[str, Settings]:
 
 
 def _beside(kernel: str | None, folder: Path) -> str | None:
-    """A kernel file that is named relative to the CSV file."""
+    """A kernel's text; a file, or a grid, that is not where it is said to be lies beside the CSV file."""
     if kernel is None:
         return None
-    name, colon, index = kernel.rpartition(":")
-    file, rest = (name, colon + index) if colon and index.isdigit() else (kernel, "")
+    named = split_index(kernel)
+    file, index = named or (Path(kernel), None)
     here = folder / file
-    return f"{here}{rest}" if not Path(file).exists() and here.is_file() else kernel
+    beside = not file.exists() and (here.is_file() if named else here.exists() and is_grid(str(here)))
+    return f"{here}{'' if index is None else f':{index}'}" if beside else kernel
 
 
 def _find(source: str, *, recursive: bool) -> list[tuple[str, str]]:
@@ -150,12 +154,17 @@ def _find(source: str, *, recursive: bool) -> list[tuple[str, str]]:
     return [(str(path), str(root)) for path, root in find_pictures([source], recursive=recursive)]
 
 
+def _plain(name: str) -> str:
+    """A path as ``Path`` writes it: ``find`` says ``./a.png``, and that is ``a.png``."""
+    return name if is_address(name) else str(Path(name))
+
+
 def _listed(path: Path) -> list[tuple[str, str]]:
     try:
         lines = [line.strip() for line in path.read_text("utf-8-sig").splitlines()]
     except (OSError, UnicodeDecodeError) as error:
         raise UsrnetError(f"cannot read {path}: {getattr(error, 'strerror', None) or 'not UTF-8'}") from error
-    names = list(dict.fromkeys(line for line in lines if line and not line.startswith("#")))
+    names = list(dict.fromkeys(_plain(line) for line in lines if line and not line.startswith("#")))
     if not names:
         raise UsrnetError(f"{path}: no pictures are listed there, one a line")
     return [(name, name.rpartition("/")[0] if is_address(name) else str(Path(name).parent)) for name in names]
@@ -164,27 +173,28 @@ def _listed(path: Path) -> list[tuple[str, str]]:
 def _assign(
     pictures: Sequence[tuple[str, str]], by_picture: Mapping[str, Settings], default: Settings
 ) -> dict[str, Settings]:
-    own = {}
+    own, wanted = {}, {_plain(name): settings for name, settings in by_picture.items()}
     used = set()
     for name, root in pictures:
         relative = name[len(root) :].lstrip("/") if root and name.startswith(root) else name
-        keys = [key for key in (name, relative, PurePosixPath(name).name) if key in by_picture]
+        keys = [key for key in (name, relative, PurePosixPath(name).name) if key in wanted]
         used.update(keys)
-        own[name] = by_picture[keys[0]] if keys else default
-    if missing := [name for name in by_picture if name not in used]:
+        own[name] = wanted[keys[0]] if keys else default
+    if missing := [name for name in wanted if name not in used]:
         more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
         raise UsrnetError(f"the settings name pictures that are not there: {', '.join(missing[:3])}{more}")
     return own
 
 
-def _local(pictures: Sequence[tuple[str, str]], folder: str, own: Mapping[str, Settings], model: str) -> list[Task]:
+def _local(pictures: Sequence[tuple[str, str]], folder: str, own: Mapping[str, Settings]) -> list[Task]:
     by_scale: dict[int, list[tuple[Path, Path]]] = defaultdict(list)
     for name, root in pictures:
         by_scale[own[name].scale].append((Path(name), Path(root)))
-    jobs: list[Job] = []
-    for scale, group in by_scale.items():
-        jobs += plan_jobs(group, f"{folder.rstrip('/')}/", Settings(scale).recipe(model))
-    return [Task(str(job.source), str(job.target), own[str(job.source)]) for job in jobs]
+    return [
+        Task(str(source), str(target), own[str(source)])
+        for scale, group in by_scale.items()
+        for source, target in name_results(group, f"{folder.rstrip('/')}/", scale=scale)
+    ]
 
 
 def _elsewhere(pictures: Sequence[tuple[str, str]], folder: str, own: Mapping[str, Settings]) -> list[Task]:

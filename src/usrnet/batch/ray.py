@@ -102,8 +102,9 @@ def run_batch(
 def _still_to_do(plan: Plan, manifest: Manifest, *, overwrite: bool) -> list[tuple[Task, Recipe]]:
     """The tasks without a result, with their recipes; the others are noted in the manifest."""
     todo = []
+    recipes = {known: known.recipe(plan.model) for known in plan.observations}
     for task in plan.tasks:
-        job = _job(task, plan.model)
+        job = _job(task, recipes[task.settings])
         if is_address(task.target):
             before = manifest.rows.get(task.target)
             wanted = _row(task, job.recipe, "written")
@@ -289,9 +290,8 @@ def _sweep(target: Path) -> None:
             part.unlink()
 
 
-def _job(task: Task, model: str) -> Job:
+def _job(task: Task, recipe: Recipe) -> Job:
     """Planned where the command was given: a worker's machine need not have the files of kernel and model."""
-    recipe = task.settings.recipe(model)
     return Job(Path(task.source), Path(task.target), recipe.of_picture(Path(task.source)))
 
 

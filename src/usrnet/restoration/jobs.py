@@ -188,6 +188,14 @@ def _others(folder: Path, others: Sequence[Path]) -> str:
 
 
 def plan_jobs(pictures: Sequence[tuple[Path, Path]], output: str | Path | None, recipe: Recipe) -> list[Job]:
+    """A job for every picture that has a result, see :func:`name_results`. Raises ``UsrnetError`` as it."""
+    named = name_results(pictures, output, scale=recipe.scale, all_pages=recipe.all_pages)
+    return [Job(source, target, recipe.of_picture(source)) for source, target in named]
+
+
+def name_results(
+    pictures: Sequence[tuple[Path, Path]], output: str | Path | None, *, scale: int, all_pages: bool = False
+) -> list[tuple[Path, Path]]:
     """Where every picture's result goes: ``NAME_x4.png`` beside it, or in the folder ``output``.
 
     ``output`` may be a file name when there is one picture; with a slash at its end it is a folder. Where
@@ -199,15 +207,15 @@ def plan_jobs(pictures: Sequence[tuple[Path, Path]], output: str | Path | None, 
         target = Path(output)
         if len(pictures) != 1:
             raise UsrnetError(f"{target} is one file, but there are {len(pictures)} pictures: give -o a folder")
-        kind_of(target, animated=recipe.all_pages)
-        jobs = [Job(pictures[0][0], target, recipe.of_picture(pictures[0][0]))]
+        kind_of(target, animated=all_pages)
+        named = [(pictures[0][0], target)]
     else:
-        jobs = _named_jobs(pictures, None if output is None else Path(output), recipe)
-    sources = {job.source.resolve() for job in jobs if isinstance(job.source, Path)}
-    for job in jobs:
-        if isinstance(job.target, Path) and job.target.resolve() in sources:
-            raise UsrnetError(f"{job.target} is an input: choose another name with -o")
-    return jobs
+        named = _named_in(None if output is None else Path(output), pictures, scale=scale, all_pages=all_pages)
+    sources = {source.resolve() for source, _ in named}
+    for _, target in named:
+        if target.resolve() in sources:
+            raise UsrnetError(f"{target} is an input: choose another name with -o")
+    return named
 
 
 def _is_file_name(output: str | Path) -> bool:
@@ -216,26 +224,28 @@ def _is_file_name(output: str | Path) -> bool:
     return bool(path.suffix) and not ends_open and not path.is_dir()
 
 
-def _named_jobs(pictures: Sequence[tuple[Path, Path]], output: Path | None, recipe: Recipe) -> list[Job]:
-    jobs: dict[Path, Job] = {}
+def _named_in(
+    output: Path | None, pictures: Sequence[tuple[Path, Path]], *, scale: int, all_pages: bool
+) -> list[tuple[Path, Path]]:
+    named: dict[Path, Path] = {}  # by target
     inputs = {source.resolve() for source, _ in pictures}
     results = set()  # inputs that are what another input became before
     for source, root in pictures:
         folder = source.parent if output is None else output / source.parent.relative_to(root)
-        suffix = result_suffix(source, all_pages=recipe.all_pages)
-        plain = folder / f"{source.stem}_x{recipe.scale}{suffix}"
-        longer = folder / f"{source.stem}_{source.suffix[1:]}_x{recipe.scale}{suffix}"
+        suffix = result_suffix(source, all_pages=all_pages)
+        plain = folder / f"{source.stem}_x{scale}{suffix}"
+        longer = folder / f"{source.stem}_{source.suffix[1:]}_x{scale}{suffix}"
         # Who has the plain name already, in this run or on the disk, keeps it.
         owner = Recipe.of(plain)
         input_too = plain.resolve() in inputs
-        taken = plain in jobs or (input_too if owner is None else owner.source != source.name)
+        taken = plain in named or (input_too if owner is None else owner.source != source.name)
         if input_too and not taken:
             results.add(plain.resolve())
         target = longer if taken else plain
-        if target in jobs:
+        if target in named:
             raise UsrnetError(f"{source}: another picture is already written to {target}")
-        jobs[target] = Job(source, target, recipe.of_picture(source))
-    return [job for job in jobs.values() if isinstance(job.source, Path) and job.source.resolve() not in results]
+        named[target] = source
+    return [(source, target) for target, source in named.items() if source.resolve() not in results]
 
 
 def _is_picture(path: Path) -> bool:
