@@ -11,16 +11,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from usrnet import io, kernels, metrics
 from usrnet.errors import UsrnetError, UsrnetWarning
 from usrnet.evaluate import Evaluation, Results, published_rows, write_reports
+from usrnet.evaluate.methods import make_method
 from usrnet.evaluate.protocols import PROTOCOLS
 from usrnet.evaluate.report import as_json, as_markdown
 from usrnet.evaluate.run import note_conversions
 from usrnet.io import read_rgb
 from usrnet.restoration import Observation, Restorer
+from usrnet.weights import load, save
 
 
 @pytest.fixture
@@ -137,6 +140,36 @@ def test_an_interrupted_run_goes_on(folder, tmp_path):
     assert next(more.run(output)) == (4, 8)
 
 
+def test_a_file_of_weights_that_was_changed_is_another_method(folder, tmp_path):
+    """In one process, as in a notebook: nothing of what was loaded before is taken for it."""
+    model, file = load("default"), tmp_path / "mine.safetensors"
+    save(model, file)
+    before = run(Evaluation("table1", folder, rows()[:1], [str(file)], examples=0), tmp_path / "out")
+    with torch.no_grad():
+        for weights in model.parameters():
+            weights.mul_(0.9)
+    save(model, file, overwrite=True)
+    evaluation = Evaluation("table1", folder, rows()[:1], [str(file)], examples=0)
+    after = run(evaluation, tmp_path / "out")
+    assert after.mean("mine", 0) != before.mean("mine", 0)
+    save(load("default"), file, overwrite=True)  # between the plan and the work
+    (tmp_path / "out" / "scores.jsonl").unlink()
+    with pytest.raises(UsrnetError, match="the weights were changed while they were measured"):
+        make_method(str(file), evaluation.cells[0].digests[0], boundary="liu-jia", device="cpu", precision="fp32")
+
+
+def test_examples_of_other_settings_are_not_taken_for_ours(folder, tmp_path):
+    """Two protocols write to the same names."""
+
+    def pictures(protocol):
+        run(Evaluation(protocol, folder, rows(), ["bicubic"], examples=2), tmp_path)
+        return {path.name: path.read_bytes() for path in (tmp_path / "pictures").iterdir()}
+
+    first = pictures("table1")
+    assert pictures("table1-float") != first
+    assert pictures("table1") == first
+
+
 def test_processes_give_the_same_scores(folder, tmp_path):
     evaluation = Evaluation("table1", folder, rows(), ["default"], examples=1)
     one, two = (run(evaluation, tmp_path / str(n), workers=n).scores["default"] for n in (1, 2))
@@ -184,6 +217,14 @@ def test_reports(folder, tmp_path):
     assert len(sources) == 2 + 2 + 3 * 4  # kernels, slider, crops of three examples: input, two methods, truth
     assert set(sources) == {"data:image/p"}
     assert len(list((tmp_path / "pictures").iterdir())) == 3 * 4
+
+
+@pytest.mark.parametrize("protocol", ["table1", "bicubic"])
+def test_what_is_named_twice_is_measured_once(folder, tmp_path, protocol):
+    taps = [kernels.gaussian(1.2)] if protocol == "table1" else []
+    chosen = published_rows(protocol, taps, [2, 2], [0.0, 0.0])
+    assert len(chosen) == 1
+    write_reports(run(Evaluation(protocol, folder, chosen, ["bicubic"], examples=0), tmp_path), tmp_path)
 
 
 def test_published_numbers_are_shown_where_they_apply(folder, tmp_path):

@@ -79,6 +79,12 @@ def evaluate(
             raise UsrnetError(
                 f"--model {model[1]}: the protocol blind takes one model, and {model[0]} is given already"
             )
+        if 1 not in (factors or []):
+            refuse(
+                given(context, ["kernels"]), reason="the protocol blind takes kernels from a file at --scales 1 only"
+            )
+        if factors == [1]:
+            refuse(given(context, ["noise", "draws"]), reason="not for --scales 1, where kernels and noise are fixed")
         evaluate_blind(
             folder,
             output,
@@ -122,12 +128,7 @@ def evaluate(
             bar.update(task, completed=done, total=total)
     results = Results.read(evaluation, output)
     written = write_reports(results, output)
-    print((output / "results.md").read_text("utf-8"))
-    print(", ".join(map(str, written)))
-    for reason in evaluation.failures.values():
-        print(f"usrnet: {reason}", file=sys.stderr)
-    if evaluation.failures:
-        raise typer.Exit(1)
+    tell(output, written, evaluation.failures)
 
 
 def evaluate_blind(
@@ -153,13 +154,23 @@ def evaluate_blind(
         task = bar.add_task("cases", total=None)
         for done, total in evaluation.run(output, pictures):
             bar.update(task, completed=done, total=total)
-    written = write_reports(evaluation.read(output, pictures), output, model=model, folder=folder)
+    cases = evaluation.read(output, pictures)
+    written = write_reports(cases, output, model=model, folder=folder, failures=evaluation.failures)
+    tell(output, written, evaluation.failures)
+
+
+def tell(output: Path, written: list[Path], failures: dict[str, str]) -> None:
+    """Print the table, where the reports are, and which pictures are not in them."""
     print((output / "results.md").read_text("utf-8"))
     print(", ".join(map(str, written)))
+    for reason in failures.values():
+        print(f"usrnet: {reason}", file=sys.stderr)
+    if failures:
+        raise typer.Exit(1)
 
 
 def numbers(text: str, option: str) -> list[float]:
-    """``"0,2.55"`` as numbers; raises ``UsrnetError``."""
+    """``"0,2.55"`` as numbers, each once; raises ``UsrnetError``."""
     from usrnet.errors import UsrnetError
 
     try:
@@ -168,7 +179,7 @@ def numbers(text: str, option: str) -> list[float]:
         values = [math.nan]
     if not all(map(math.isfinite, values)):
         raise UsrnetError(f"{option} {text!r} is not a list of numbers such as 2,3,4")
-    return values
+    return list(dict.fromkeys(values))
 
 
 def find_kernels(folder: Path) -> Path:

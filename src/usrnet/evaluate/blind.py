@@ -12,8 +12,8 @@ import csv
 import hashlib
 import json
 import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 
 import numpy as np
@@ -23,16 +23,19 @@ from torch import nn
 
 from usrnet import io, kernels, metrics
 from usrnet.atomic import write_bytes
-from usrnet.degradation import degrade_batch
+from usrnet.degradation import check_noise_level, check_scale, degrade_batch
+from usrnet.device import choose_device, choose_precision
+from usrnet.errors import PictureError, UsrnetError
 from usrnet.estimate import covariance, estimate, noise_to_feed
 from usrnet.evaluate.methods import digest, interpolate_circular, label
 from usrnet.evaluate.protocols import Row
-from usrnet.evaluate.run import read_scores
+from usrnet.evaluate.run import BEST_PSNR, read_scores
 from usrnet.restoration import Restorer, default_kernel, observe
 from usrnet.weights import load
 
 WINDOWS = {2: 11, 3: 15, 4: 19}
 OWN_SEEDS = (3, 7, 16)  # of motion kernels at ×1, beside those of a file
+SHAKE_NOISE = 2.55  # at ×1
 CLEARLY_WORSE = 0.3  # dB
 
 
@@ -91,6 +94,14 @@ class BlindEvaluation:
     shakes: Sequence[tuple[str, np.ndarray]] = ()
     device: str = "auto"
     precision: str = "fp32"
+    failures: dict[str, str] = field(default_factory=dict)
+    """Why, by name, a picture could not be measured; filled by ``run``."""
+
+    def __post_init__(self) -> None:
+        for scale in self.scales:
+            check_scale(scale)
+        for level in self.noise:
+            check_noise_level(level)
 
     def run(self, output: Path, pictures: Sequence[Path]) -> Iterator[tuple[int, int]]:
         """Measure what ``output`` does not hold yet; yields the number of cases done and of all."""
@@ -98,53 +109,93 @@ class BlindEvaluation:
         model: nn.Module = load(self.model)
         restorer = Restorer(model, boundary="circular", tile="off", precision=self.precision, device=self.device)
         known = read_scores(output)
-        cases = list(self._cases(pictures))
-        done = 0
+        draws = list(self._draws(pictures, digest(self.model, model)))
         with (output / "scores.jsonl").open("a", encoding="utf-8") as file:
             file.write("\n")  # a kill may have cut off the last line
-            for path, scale, name, kernel, level in cases:
-                key = self._key(path, scale, kernel, level)
-                if key not in known:
-                    case = measure(path, scale, name, kernel, level, restorer)
-                    file.write(json.dumps({"key": key, **asdict(case)}) + "\n")
-                    file.flush()
-                done += 1
-                yield done, len(cases)
+            for done, draw in enumerate(draws, 1):
+                if draw.key not in known and draw.path.name not in self.failures:
+                    try:
+                        case = measure(draw, restorer)
+                    except UsrnetError as error:
+                        named = isinstance(error, PictureError)
+                        self.failures[draw.path.name] = str(error) if named else f"{draw.path}: {error}"
+                    else:
+                        file.write(json.dumps({"key": draw.key, **asdict(case)}) + "\n")
+                        file.flush()
+                yield done, len(draws)
 
     def read(self, output: Path, pictures: Sequence[Path]) -> list[Case]:
-        """The cases that ``output`` holds."""
+        """The cases that ``output`` holds. Raises ``UsrnetError`` if there are none."""
         known = read_scores(output)
         names = [field.name for field in fields(Case)]
         found = [
-            known.get(self._key(path, scale, kernel, level))
-            for path, scale, _, kernel, level in self._cases(pictures)
+            known[draw.key]
+            for draw in self._draws(pictures, digest(self.model))
+            if draw.key in known and draw.path.name not in self.failures  # also where some of its cases were measured
         ]
-        return [Case(**{name: record[name] for name in names}) for record in found if record is not None]
+        if not found:
+            raise UsrnetError(f"{self.folder}: no picture could be measured: {'; '.join(self.failures.values())}")
+        return [Case(**{name: record[name] for name in names}) for record in found]
 
-    def _cases(self, pictures: Sequence[Path]) -> Iterator[tuple[Path, int, str, np.ndarray, float]]:
-        for path in pictures:
-            for scale in self.scales:
-                if scale == 1:
-                    yield from ((path, 1, name, kernel, 2.55) for name, kernel in self.shakes)
-                    continue
-                for level in self.noise:
-                    for number in range(self.draws):
-                        yield path, scale, f"draw {number + 1}", gaussian_of(path.name, scale, number), level
-
-    def _key(self, path: Path, scale: int, kernel: np.ndarray, level: float) -> str:
+    def _draws(self, pictures: Sequence[Path], version: str) -> Iterator["Draw"]:
+        """``version``: the digest of the model."""
         from usrnet.estimate.network import WEIGHTS
 
-        content = hashlib.sha256(path.read_bytes() + WEIGHTS.read_bytes() + np.ascontiguousarray(kernel).tobytes())
-        content.update(repr((digest(self.model), scale, level, self.precision)).encode())
-        return content.hexdigest()[:24]
+        device = choose_device(self.device)
+        rest = WEIGHTS.read_bytes() + repr((version, str(device), choose_precision(self.precision, device))).encode()
+        for path in pictures:
+            content = hashlib.sha256(path.read_bytes() + rest).hexdigest()
+            for scale, name, kernel, level in self._degradations(path.name):
+                yield Draw(path, content, scale, name, kernel, level)
+
+    def _degradations(self, picture: str) -> Iterator[tuple[int, str, np.ndarray, float]]:
+        for scale in self.scales:
+            if scale == 1:
+                yield from ((1, name, kernel, SHAKE_NOISE) for name, kernel in self.shakes)
+                continue
+            for level in self.noise:
+                for number in range(self.draws):
+                    yield scale, f"draw {number + 1}", gaussian_of(picture, scale, number), level
 
 
-def measure(path: Path, scale: int, name: str, kernel: np.ndarray, level: float, restorer: Restorer) -> Case:
-    """Degrade, estimate, restore and compare one picture."""
-    picture = io.read_rgb(path)
-    height, width = (length // (8 * scale) * 8 * scale for length in picture.shape[:2])
+@dataclass(frozen=True, eq=False)
+class Draw:
+    """What a case is measured with; ``content``: a hash of the picture, the models and the machine's precision."""
+
+    path: Path
+    content: str
+    scale: int
+    name: str
+    kernel: np.ndarray
+    noise_level: float
+
+    @property
+    def seed(self) -> int:
+        """Of the noise."""
+        return zlib.crc32(f"{self.path.name} {self.name}".encode())
+
+    @property
+    def key(self) -> str:
+        """A hash of all that decides the case."""
+        known = hashlib.sha256(np.ascontiguousarray(self.kernel).tobytes())
+        about = (self.content, self.kernel.shape, self.path.name, self.name, self.scale, self.noise_level)
+        known.update(repr(about).encode())
+        return known.hexdigest()[:24]
+
+
+def measure(draw: Draw, restorer: Restorer) -> Case:
+    """Degrade, estimate, restore and compare one picture. Raises ``UsrnetError``."""
+    scale, kernel, level = draw.scale, draw.kernel, draw.noise_level
+    picture = io.read_rgb(draw.path)
+    multiple, border = 8 * scale, max(scale, 8 if scale == 1 else 0)
+    height, width = (length // multiple * multiple for length in picture.shape[:2])
+    if min(height, width) < max(kernel.shape):
+        raise UsrnetError(
+            f"{picture.shape[1]}×{picture.shape[0]} pixels are too few at ×{scale}: cropped to a multiple of "
+            f"{multiple} they do not hold the {kernel.shape[0]}×{kernel.shape[1]} kernel"
+        )
     truth = picture[:height, :width]
-    small = observe_picture(truth, kernel, scale, level, zlib.crc32(f"{path.name} {name}".encode()))
+    small = observe_picture(truth, kernel, scale, level, draw.seed)
     found = estimate(small, scale=scale, shake="try" if scale == 1 else "off", restorer=restorer)
     fed = noise_to_feed(found.noise_level)
     moved = aligned(found.kernel, kernel) if scale == 1 else found.kernel
@@ -153,7 +204,10 @@ def measure(path: Path, scale: int, name: str, kernel: np.ndarray, level: float,
         restored = restorer.restore(
             small, observe(scale=scale, kernel=taps, noise_level=noise_level, saturation="off")
         )
-        return min(metrics.psnr(restored, truth, border=max(scale, 8 if scale == 1 else 0), y=True), 100.0)
+        return compared(restored)
+
+    def compared(result: np.ndarray) -> float:
+        return min(metrics.psnr(result, truth, border=border, y=True), BEST_PSNR)
 
     plain = small
     if scale > 1:
@@ -161,14 +215,14 @@ def measure(path: Path, scale: int, name: str, kernel: np.ndarray, level: float,
         plain = io.join(interpolate_circular(small.astype(np.float32) / 255, row), None, like=truth)
     real, guess = covariance.axes(covariance.moments(kernel)), covariance.axes(covariance.moments(found.kernel))
     return Case(
-        picture=path.name,
+        picture=draw.path.name,
         scale=scale,
-        kernel=name,
+        kernel=draw.name,
         noise_level=level,
         true=quality(kernel, level),
         estimate=quality(moved, fed),
         default=quality(default_kernel(scale), fed),
-        bicubic=metrics.psnr(plain, truth, border=max(scale, 8 if scale == 1 else 0), y=True),
+        bicubic=compared(plain),
         minor=guess[1] / max(real[1], 1e-3) - 1,
         major=guess[0] / max(real[0], 1e-3) - 1,
         kernel_error=squared_difference(moved, kernel),
@@ -226,8 +280,13 @@ def summary(cases: Sequence[Case]) -> dict[str, float]:
     }
 
 
-def write_reports(cases: Sequence[Case], output: Path, *, model: str, folder: Path) -> list[Path]:
-    """``results.json``, ``results.csv`` (all cases) and ``results.md`` (the table)."""
+def write_reports(
+    cases: Sequence[Case], output: Path, *, model: str, folder: Path, failures: Mapping[str, str] | None = None
+) -> list[Path]:
+    """``results.json``, ``results.csv`` (all cases) and ``results.md`` (the table).
+
+    ``failures``: why some pictures are left out, by name.
+    """
     groups = sorted({(case.scale, case.noise_level) for case in cases})
     rows = []
     for scale, level in groups:
@@ -241,6 +300,7 @@ def write_reports(cases: Sequence[Case], output: Path, *, model: str, folder: Pa
         "model": label(model),
         "dataset": folder.resolve().name,
         "images": len({case.picture for case in cases}),
+        "failures": dict(failures or {}),
         "rows": rows,
         "mean_psnr": float(np.mean([case.estimate for case in cases])),
     }
@@ -258,6 +318,8 @@ def write_reports(cases: Sequence[Case], output: Path, *, model: str, folder: Pa
         "Loss: against the true kernel; gain: over the default width; worse: share of the cases more than "
         f"{CLEARLY_WORSE} dB below the default width.\n\n" + "\n".join(lines) + "\n"
     )
+    if failures:
+        text += f"\nLeft out: {'; '.join(failures.values())}.\n"
     written = [output / name for name in ("results.json", "results.csv", "results.md")]
     write_bytes(written[0], json.dumps(results, indent=1).encode())
     with written[1].open("w", newline="", encoding="utf-8") as file:

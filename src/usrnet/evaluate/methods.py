@@ -2,15 +2,17 @@
 
 import hashlib
 from collections.abc import Callable
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
 import torch
 from PIL import Image
+from torch import nn
 
 from usrnet import __version__
 from usrnet.degradation import Degradation
+from usrnet.errors import UsrnetError
 from usrnet.evaluate.protocols import Row
 from usrnet.kernels import cubic
 from usrnet.restoration import Boundary, Observation, Restorer
@@ -23,15 +25,20 @@ Method = Callable[[np.ndarray, Row], np.ndarray]
 """Small picture h×w×3 float32 and row → restored sh×sw×3 float32, clipped to [0,1]."""
 
 
-@cache
-def make_method(name: str, *, boundary: Boundary, device: str, precision: str) -> Method:
-    """The method behind a name: ``"bicubic"`` (interpolation), or what ``usrnet.load`` takes, and perhaps ``+``."""
+@lru_cache(maxsize=16)
+def make_method(name: str, version: str = "", *, boundary: Boundary, device: str, precision: str) -> Method:
+    """The method behind a name: ``"bicubic"`` (interpolation), or what ``usrnet.load`` takes, and perhaps ``+``.
+
+    ``version``: the ``digest`` of what is meant. Raises ``UsrnetError`` where the name means something else by now.
+    """
     if name == INTERPOLATION:
         return interpolate_circular if boundary == "circular" else interpolate
+    model = load(name.removesuffix(ENSEMBLE))
+    if version and version != digest(name, model):
+        raise UsrnetError(f"{name}: the weights were changed while they were measured: run it again")
     restorer = Restorer(
-        name.removesuffix(ENSEMBLE), tile="off", precision=precision, device=device, boundary=boundary,
-        ensemble=name.endswith(ENSEMBLE),
-    )  # fmt: skip
+        model, tile="off", precision=precision, device=device, boundary=boundary, ensemble=name.endswith(ENSEMBLE)
+    )
 
     def restore(small: np.ndarray, row: Row) -> np.ndarray:
         return restorer.restore(small, Observation(row.scale, row.kernel, row.noise_level))
@@ -39,14 +46,16 @@ def make_method(name: str, *, boundary: Boundary, device: str, precision: str) -
     return restore
 
 
-@cache
-def digest(name: str) -> str:
-    """What decides a method's results: the version of this package and the values of the weights."""
+def digest(name: str, network: nn.Module | None = None) -> str:
+    """What decides a method's results: the version of this package and the values of the weights.
+
+    ``network``: what was loaded by that name, if it was loaded already.
+    """
     model = name.removesuffix(ENSEMBLE)
     content = hashlib.sha256(f"{__version__} {model if model in (INTERPOLATION, 'tv') else ''}".encode())
     content.update(name[len(model) :].encode())
     if name != INTERPOLATION:
-        for key, value in sorted(load(model).state_dict().items()):
+        for key, value in sorted((network or load(model)).state_dict().items()):
             content.update(key.encode())
             content.update(value.cpu().contiguous().numpy().tobytes())
     return content.hexdigest()[:16]

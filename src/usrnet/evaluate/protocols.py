@@ -140,15 +140,18 @@ def published_rows(
     """The rows of a protocol, or every combination of ``scales`` and ``noise`` if one of them is given.
 
     ``taps``: the kernels of Table 1, kh×kw each, or those of the bicubic degradation at ×2, ×3, ×4 (empty: derived
-    exactly, :func:`usrnet.kernels.bicubic`). Raises ``UsrnetError``.
+    exactly, :func:`usrnet.kernels.bicubic`). What is named twice counts once. Raises ``UsrnetError``.
     """
+    scales = None if scales is None else list(dict.fromkeys(scales))
+    noise = None if noise is None else list(dict.fromkeys(noise))
     if protocol == "bicubic":
         rows = []
         for scale in scales or (2, 3, 4):
             if taps and not 0 <= scale - 2 < len(taps):
                 raise UsrnetError(f"the kernels are for ×2 to ×{len(taps) + 1}: there is none for ×{scale}")
             kernel = taps[scale - 2] if taps else kernels.bicubic(check_scale(scale))
-            rows += [Row(scale, "bicubic", kernel[None], level) for level in noise or (0.0,)]
+            kernel = kernels.resolve(kernel, scale=scale)
+            rows += [Row(scale, "bicubic", kernel, level) for level in noise or (0.0,)]
         return rows
     if scales is None and noise is None:
         pairs = [(2, 0.0), (3, 0.0), (3, 2.55), (3, 7.65), (4, 0.0)]

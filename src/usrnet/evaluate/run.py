@@ -167,18 +167,25 @@ class Cell:
     keep: bool
     perceptual: Sequence[str] = ()
 
-    def keys(self) -> list[str]:
-        """For every method, a hash of all that decides the score."""
+    def degradation(self) -> str:
+        """A hash of all that decides the truth and the input."""
         row = self.row
         shared = hashlib.sha256(row.kernel.tobytes())
         shared.update(repr((self.protocol, self.content, row.kernel.shape, row.scale, row.noise_level)).encode())
-        more = "".join(f" {what}" for what in self.perceptual)
+        return shared.hexdigest()
+
+    def keys(self) -> list[str]:
+        """For every method, a hash of all that decides the score."""
+        shared, more = self.degradation(), "".join(f" {what}" for what in self.perceptual)
         return [
-            hashlib.sha256(f"{shared.hexdigest()} {one} {self.device} {self.precision}{more}".encode()).hexdigest()[
-                :24
-            ]
+            hashlib.sha256(f"{shared} {one} {self.device} {self.precision}{more}".encode()).hexdigest()[:24]
             for one in self.digests
         ]
+
+    def marks(self) -> dict[str, str]:
+        """What the pictures of an example carry, by the names of ``files``: the hash of all that decides each."""
+        own = dict(zip(map(label, self.methods), self.keys(), strict=True))
+        return {"input": self.degradation(), "truth": self.degradation(), **own}
 
     def files(self, folder: Path) -> dict[str, Path]:
         """Where the pictures of an example are kept, by ``"input"``, ``"truth"`` and the methods' labels."""
@@ -186,12 +193,18 @@ class Cell:
         return {name: folder / f"{self.path.stem}_{self.row.label}_{name}.png" for name in names}
 
     def missing(self, known: set[str], folder: Path) -> "Cell | None":
-        """The same cell with the methods only whose score is not known or whose picture is not kept; None if none."""
-        kept = self.files(folder)
+        """The same cell with the methods only whose score is not known or whose picture is not kept; None if none.
+
+        A picture that an evaluation with other settings left under the same name is not the one that is kept.
+        """
+        marks = self.marks() if self.keep else {}
+        stale = {
+            name for name, path in self.files(folder).items() if self.keep and io.read_provenance(path) != marks[name]
+        }
         chosen = [
             (name, one)
             for name, one, key in zip(self.methods, self.digests, self.keys(), strict=True)
-            if key not in known or (self.keep and not kept[label(name)].exists())
+            if key not in known or stale & {label(name), "input", "truth"}
         ]
         if not chosen:
             return None
@@ -214,10 +227,14 @@ class Cell:
             raise error if isinstance(error, PictureError) else UsrnetError(f"{self.path}: {error}") from error
         small = protocol.observe(truth, row)
         border = protocol.border(row.scale)
-        natural = _niqe(truth, border) if "niqe" in self.perceptual else None
+        natural = None
+        if "niqe" in self.perceptual:
+            natural = _natural(self.path, self.content, self.protocol, row.scale)
         records, kept = [], {"input": io.join(small, None, like=truth), "truth": truth}
-        for name, key in zip(self.methods, self.keys(), strict=True):
-            method = make_method(name, boundary=protocol.boundary, device=self.device, precision=self.precision)
+        for name, version, key in zip(self.methods, self.digests, self.keys(), strict=True):
+            method = make_method(
+                name, version, boundary=protocol.boundary, device=self.device, precision=self.precision
+            )
             restored = io.join(method(small, row), None, like=truth)
             score = Score(
                 psnr=min(metrics.psnr(restored, truth, border=border), BEST_PSNR),
@@ -232,8 +249,9 @@ class Cell:
                             "kernel": row.kernel_name, "noise_level": row.noise_level, **asdict(score)})  # fmt: skip
             kept[label(name)] = restored
         if self.keep:
+            marks = self.marks()
             for name, path in self.files(folder).items():
-                io.write(path, io.Picture(kept[name]))
+                io.write(path, io.Picture(kept[name], io.Metadata(provenance=marks[name])))
         return records
 
 
@@ -347,6 +365,13 @@ def _niqe(pixels: np.ndarray, border: int) -> float | None:
     inside = _inside(pixels, border)
     value = niqe(inside) if min(inside.shape[:2]) >= BLOCK else np.nan
     return float(value) if np.isfinite(value) else None
+
+
+@lru_cache(maxsize=4096)
+def _natural(path: Path, content: str, protocol: str, scale: int) -> float | None:
+    """NIQE of a truth, once for all kernels and noise levels; ``content``: a file that was changed is another one."""
+    known = PROTOCOLS[protocol]
+    return _niqe(known.truth(io.read_rgb(path), scale), known.border(scale))
 
 
 @lru_cache(maxsize=1)
