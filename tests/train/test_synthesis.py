@@ -159,3 +159,10 @@ def test_known_kernels_only(make, tmp_path):
     assert made.shape[1] == 31
     padded = np.pad(kernels.load(files[0]), (31 - 9) // 2)
     assert {bool(np.allclose(kernel, padded)) for kernel in made} == {True, False}
+
+
+def test_kernels_of_three_channels_are_refused(make, tmp_path):
+    np.save(tmp_path / "rgb.npy", np.full((5, 5, 3), 1 / 25))
+    for text in ("rgb.npy", "rgb.npy:rgb"):
+        with pytest.raises(UsrnetError, match=rf"kernels.files: .*{text} holds one kernel per colour channel"):
+            make(kernels={"files": [str(tmp_path / text)]})

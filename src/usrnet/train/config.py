@@ -258,15 +258,23 @@ class Discriminator(Section):
 
 
 class Validation(Section):
-    """A fixed set: ``photos`` pictures of ``folder`` (of the training photos if absent, which then never train)."""
+    """A fixed set: ``photos`` pictures of ``folder`` (of the training photos if absent, which then never train).
+
+    Of each the middle ``crop``×``crop`` pixels, with every one of the ``kernels``, ``scales`` and ``noise`` levels.
+    """
 
     every: Positive = 1000
     folder: str | None = None
     photos: Positive = 6
-    crop: Positive = 192
-    kernels: list[str] = ["gaussian:1.2", "gaussian:2.6,1.3,30", "motion:3", "motion:16"]
-    scales: list[int] = [2, 3, 4]
-    noise: list[float] = [0.0, 7.65]
+    crop: Annotated[int, Field(ge=48)] = 192
+    kernels: Annotated[list[str], Field(min_length=1)] = [
+        "gaussian:1.2",
+        "gaussian:2.6,1.3,30",
+        "motion:3",
+        "motion:16",
+    ]
+    scales: Annotated[list[Annotated[int, Field(ge=1, le=4)]], Field(min_length=1)] = [2, 3, 4]
+    noise: Annotated[list[Annotated[float, Field(ge=0, le=255)]], Field(min_length=1)] = [0.0, 7.65]
 
 
 class Run(Section):

@@ -71,7 +71,7 @@ class Logs:
 
     def __init__(self, folder: Path, *, step: int, steps: int, active: bool, details: Sequence[str] = ()) -> None:
         self.active = active
-        self._fields = (*FIELDS, *details, "features") if details else FIELDS
+        self._fields = (*FIELDS, *details)
         if not active:
             return
         from torch.utils.tensorboard.writer import SummaryWriter

@@ -88,7 +88,8 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
 
     batches = synthesis.batches(range(step, config.schedule.steps), parts, size)
     names = objective.details
-    logs = Logs(folder, step=step, steps=config.schedule.steps, active=fabric.is_global_zero, details=names)
+    columns = [*names, "features"] if names or objective.perceptual else []
+    logs = Logs(folder, step=step, steps=config.schedule.steps, active=fabric.is_global_zero, details=columns)
     tally = Tally(config.data.batch, names)
     with logs, stop_requests() as stop_requested:
         logs.say(f"{fabric.world_size} × {fabric.device.type}, {len(listing.files)} photos, from step {step}")
@@ -203,10 +204,11 @@ def initial_model(config: TrainConfig) -> USRNet:
     model = weights.load(config.model.init)
     if not isinstance(model, USRNet):
         raise UsrnetError(f"model.init = {config.model.init!r} has no weights that could be trained")
-    model = widened(model, carry=bool(config.model.carry), shared=config.model.shared is not False)
     for key in ("carry", "shared"):
         if getattr(config.model, key) is None:
             sizes = replace(sizes, **{key: getattr(model.config, key)})
+    if model.config != sizes:
+        model = widened(model, carry=sizes.carry, shared=sizes.shared)
     if model.config != sizes:
         raise UsrnetError(
             f"model.init = {config.model.init!r} has other sizes than {config.model.architecture}: "

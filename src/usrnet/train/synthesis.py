@@ -40,7 +40,7 @@ class Synthesis:
         self.config, self.photos, self.weights, self.device = config, photos, weights, device
         self.bank = None
         if config.kernels.files:
-            loaded = [np.asarray(kernel) for text in config.kernels.files for kernel in _load(text)]
+            loaded = [kernel for text in config.kernels.files for kernel in _load(text)]
             self.bank = _pad_to_common(loaded)
             if self.bank.shape[-1] > config.data.patch:
                 raise UsrnetError(
@@ -144,9 +144,12 @@ class Synthesis:
 
 
 def _load(text: str) -> list[np.ndarray]:
-    """All kernels of a file, or the one that a text means."""
+    """All kernels of a file, or the one that a text means, kh×kw each. Raises ``UsrnetError``."""
     suffix = text.lower().endswith(kernels.SUFFIXES)
-    return kernels.load_all(text) if suffix else [kernels.parse(text)]
+    found = kernels.load_all(text) if suffix else [kernels.parse(text)]
+    if any(kernel.ndim == 3 for kernel in found):
+        raise UsrnetError(f"kernels.files: {text} holds one kernel per colour channel, and one for all is needed")
+    return found
 
 
 def _log_uniform(rng: np.random.Generator, limits: tuple[float, float], shape: int | tuple[int, ...]) -> np.ndarray:
