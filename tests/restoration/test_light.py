@@ -49,6 +49,16 @@ def test_profiles_of_every_kind():
     assert para.decode(stored) == pytest.approx(stored**1.8, abs=1e-3)
     for broken in (b"", bytes(200), profile(b"para"), profile(struct.pack(">4sII3H", b"curv", 0, 3, 9, 5, 1))):
         assert from_icc(broken) is None
+    assert from_icc(profile(struct.pack(">4sIIH", b"curv", 0, 1, 0))) is None  # light that is always white
+    assert from_icc(profile(struct.pack(">4sIHH3i", b"para", 0, 1, 0, 65536, 0, 65536))) is None
+
+
+def test_the_slope_of_a_table_holds_to_its_ends():
+    """The profile that most photos carry is sRGB's curve as a table."""
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    curve, stored = from_icc(srgb), np.array([0, 0.3, 1], np.float32)
+    assert curve is not None
+    assert curve.slope(stored) == pytest.approx(SRGB.slope(stored), rel=2e-3)
 
 
 def test_auto_is_linear_for_cameras_and_lenses_alone():

@@ -33,6 +33,12 @@ def test_poisson_noise_is_that_of_counts():
     assert deviation(Poisson(255 / electrons), clean, None) == pytest.approx(counts.std(), rel=0.05)
 
 
+def test_poisson_noise_grows_beyond_white():
+    """Floats above full scale are kept: a star that is four times as bright has twice the noise."""
+    one, four = (deviation(Poisson(2.0), np.full((32, 32, 1), value), None) for value in (1.0, 4.0))
+    assert four == pytest.approx(2 * one)
+
+
 def test_noise_in_light_follows_the_slope_of_the_curve():
     stored = np.full((32, 32, 3), 0.6)
     light = SRGB.decode(stored + np.random.default_rng(0).normal(0, 3 / 255, stored.shape))

@@ -32,7 +32,8 @@ class Curve:
     def slope(self, stored: np.ndarray) -> np.ndarray:
         """How much light a step of what is stored is, over one level of eight bits."""
         half = np.float32(0.5 / 255)
-        return (self.decode(stored + half) - self.decode(stored - half)) * 255
+        inside = np.clip(stored, half, 1 - half)  # beyond black and white a table says nothing
+        return (self.decode(inside + half) - self.decode(inside - half)) * 255
 
 
 SRGB = Curve("sRGB", to_linear, from_linear)
@@ -73,7 +74,8 @@ def _from_icc_curve(data: bytes) -> Curve | None:
         (count,) = struct.unpack_from(">I", data, 8)
         values = np.array(struct.unpack_from(f">{count}H", data, 12), np.float64)
         if count < 2:
-            return power(values[0] / 256 if count else 1.0)
+            exponent = values[0] / 256 if count else 1.0
+            return power(exponent) if exponent else None
         light = np.interp(stored, np.linspace(0, 1, count), values / 65535)
     elif kind == b"para":
         (function,) = struct.unpack_from(">H", data, 8)
@@ -87,10 +89,11 @@ def _from_icc_curve(data: bytes) -> Curve | None:
             | dict(zip(names[function], np.array(numbers) / 65536, strict=True))
         )
         if function in (1, 2):
-            start, below, above = -p["b"] / p["a"], np.full_like(stored, p["c"]), p["c"]
+            start, below, above = -p["b"] / (p["a"] or 1), np.full_like(stored, p["c"]), p["c"]
         else:
             start, below, above = p["d"], p["c"] * stored + p["f"], p["e"]
-        rising = np.maximum(p["a"] * stored + p["b"], 0) ** p["g"] + above
+        with np.errstate(all="ignore"):  # what is not finite is found below
+            rising = np.maximum(p["a"] * stored + p["b"], 0) ** p["g"] + above
         light = np.where(stored >= start, rising, below)
     else:
         return None

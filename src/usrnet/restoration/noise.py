@@ -74,7 +74,7 @@ def deviation(noise: NoiseLevel, stored: np.ndarray, curve: Curve | None) -> flo
         return noise / 255
     from scipy.ndimage import gaussian_filter
 
-    smooth = gaussian_filter(stored, (SMOOTHING, SMOOTHING, 0)).clip(0, 1)
+    smooth = gaussian_filter(stored, (SMOOTHING, SMOOTHING, 0))
     if isinstance(noise, Poisson):
         # A pixel without a count is not one without noise.
         variance = noise.gain * np.maximum(255 * smooth, noise.gain / 2) + noise.read**2
