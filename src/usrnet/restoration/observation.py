@@ -53,7 +53,10 @@ class Observation:
         self, *, camera: bool = False, icc_profile: bytes | None = None, gamma: float | None = None
     ) -> "Observation":
         """The same for one picture, of which is known how it was stored; see ``choose_curve``."""
-        curve = choose_curve(self.light, camera=camera, icc_profile=icc_profile, gamma=gamma)
+        return self.with_curve(choose_curve(self.light, camera=camera, icc_profile=icc_profile, gamma=gamma))
+
+    def with_curve(self, curve: Curve | None) -> "Observation":
+        """The same for a picture that stores light on a curve, or of which what is stored is restored."""
         return replace(self, curve=curve, light="stored" if curve is None else "linear")
 
     def part(self, rows: slice, columns: slice, height: int, width: int) -> "Observation":

@@ -108,5 +108,5 @@ def settle(known: Observation | Unknown, pixels: Any, beside: "Metadata") -> "tu
     found = estimate_parts(parts_of(pixels), scale=known.scale, jpeg=beside.jpeg, curve=curve)
     taps = kernels.resolve(found.kernel, scale=known.scale) if known.taps is None else known.taps
     level = noise_to_feed(found.noise_level) if known.noise_level is None else known.noise_level
-    observation = Observation(known.scale, taps, level, known.saturation, known.light, field=known.field)
-    return observation.stored_as(**stored), found
+    observation = Observation(known.scale, taps, level, known.saturation, field=known.field)
+    return observation.with_curve(curve), found
