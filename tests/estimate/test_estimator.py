@@ -231,6 +231,13 @@ def test_what_is_no_picture_is_an_error():
         estimate(np.zeros((9, 9), np.uint8), scale=5)
 
 
+def test_a_scale_of_numpy_is_a_number(tmp_path):
+    picture = np.zeros((8, 8), np.uint8)
+    io.write(tmp_path / "a.png", io.Picture(picture))
+    for found in (estimate(picture, scale=np.int64(3)), estimate_file(tmp_path / "a.png", scale=np.int64(3))):  # pyright: ignore[reportArgumentType]
+        assert json.loads(json.dumps(found.record()))["scale"] == 3
+
+
 def test_the_function_has_the_name_of_its_package(photo):
     assert usrnet.estimate(photo[:64, :64], scale=1).scale == 1
 

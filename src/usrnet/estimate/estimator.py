@@ -158,7 +158,7 @@ def estimate(
     >>> len(guess.notes) > 0
     True
     """
-    check_scale(scale)
+    scale = check_scale(scale)
     source = pictures.from_any(image)
     pixels, curve = source.plain(), choose_curve(light, **source.metadata.storage)
     found = estimate_parts(parts_of(pixels), scale=scale, jpeg=jpeg or source.metadata.jpeg, curve=curve)
@@ -172,7 +172,7 @@ def estimate_file(
 
     ``light`` and ``shake`` as for :func:`estimate`. Raises ``PictureError`` when the file cannot be read.
     """
-    check_scale(scale)
+    scale = check_scale(scale)
     if shake == "off" and path.suffix.lower() in (".tif", ".tiff"):
         try:
             with tiff.TiffFile(path) as file:
