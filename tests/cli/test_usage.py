@@ -64,9 +64,9 @@ def test_no_command_writes_over_what_it_reads(picture, monkeypatch, capsys, comm
         ("restore - --model tv -o out.xyz", "out.xyz: cannot write .xyz"),
         ("restore - --model tv -o d.png", "d.png is a folder, and what comes from standard input has no name"),
         ("restore - --model tv -o new/", "new/ is a folder, and what comes from standard input has no name"),
-        ("restore a.png --model tv --kernel=", "--kernel '' names no blur"),
-        ("explain a.png -o b.png --kernel=", "--kernel '' names no blur"),
-        ("batch a.png out --kernel=", "--kernel '' names no blur"),
+        ("restore a.png --model tv --kernel=", "kernel '' is not known: use delta"),
+        ("explain a.png -o b.png --kernel=", "kernel '' is not known: use delta"),
+        ("batch a.png out --kernel=", "kernel '' is not known: use delta"),
         ("restore a.png --model tv --align", "--align: only for kernel files, and gaussian:0.7 is none"),
         ("restore a.png --model tv --align --kernel auto", "--align: only for kernel files, and auto is none"),
         ("restore a.png --model tv --align --kernel disk:2", "--align: only for kernel files, and disk:2 is none"),
@@ -75,6 +75,12 @@ def test_no_command_writes_over_what_it_reads(picture, monkeypatch, capsys, comm
             "evaluate blind . -o out --ensemble --perceptual --protocol float --workers 2 --examples 6",
             "--protocol, --workers, --examples, --ensemble, --perceptual: not for the protocol blind",
         ),
+        (
+            "evaluate blind . -o out --kernels k.mat --scales 2",
+            "--kernels: the protocol blind takes kernels from a file at --scales 1 only",
+        ),
+        ("evaluate blind . -o out --scales 1 --noise 5 --draws 2", "--noise, --draws: not for --scales 1, where"),
+        ("evaluate blind . -o out --scales 5", "scale 5 is not supported"),
         ("evaluate table1 . -o out --draws 2", "--draws: only for the protocol blind"),
         ("evaluate bicubic . -o out --protocol float", "--protocol: only for the protocol table1"),
         ("evaluate bicubic . -o out --scales inf", "--scales 'inf' is not a list of numbers"),
@@ -90,6 +96,8 @@ def test_no_command_writes_over_what_it_reads(picture, monkeypatch, capsys, comm
             "kernel --from-stars --gamma 2.2 --center --background auto --align a.png -o k.npy",
             "--align, --center, --background, --gamma: only for kernel files, and --from-stars measures a kernel",
         ),
+        ("estimate a.png -o k.xyz", "k.xyz: a kernel file is one of .png, .npy"),
+        ("kernel a.png --from-stars -o k.xyz", "k.xyz: a kernel file is one of .png, .npy"),
         ("kernel a.png --from-edge= -o k.npy", "the box '' is not LEFT,TOP,WIDTH,HEIGHT"),
     ],
 )
@@ -120,3 +128,13 @@ def test_what_the_system_refuses_is_one_sentence(picture, monkeypatch, capsys, d
     if not debug:
         assert stop.value.args == (1,)
         assert capsys.readouterr().err == "usrnet: b.png: No space left on device\n"
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+def test_memory_that_does_not_suffice_is_one_sentence(picture, monkeypatch, capsys, error):
+    def refuse(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("usrnet.degrade", refuse)
+    assert usrnet(monkeypatch, *DEGRADE) == 1
+    assert capsys.readouterr().err.startswith("usrnet: not enough memory: ")

@@ -104,6 +104,13 @@ def main() -> None:
         where = f"{error.filename}: " if error.filename else ""
         print(f"usrnet: {where}{error.strerror or error}", file=sys.stderr)
         sys.exit(FAILED)
+    except (MemoryError, RuntimeError) as error:
+        from usrnet.device import is_out_of_memory
+
+        if debug or not is_out_of_memory(error):
+            raise
+        print("usrnet: not enough memory: close other programs, or take a smaller picture", file=sys.stderr)
+        sys.exit(FAILED)
 
 
 def _show_note(message, category, filename, lineno, file=None, line=None) -> None:

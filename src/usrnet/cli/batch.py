@@ -48,9 +48,7 @@ def batch(
     require("ray", extra="batch")
     from usrnet.batch import Settings, plan_batch, read_settings, run_batch
     from usrnet.cli.progress import progress_bar
-    from usrnet.cli.usage import check_kernel
 
-    check_kernel(kernel)
     default = Settings.of_texts(scale, kernel, noise)
     own = read_settings(settings, default) if settings else {}
     plan = plan_batch(source, folder, default, model=model, by_picture=own, recursive=recursive)

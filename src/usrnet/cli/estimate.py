@@ -29,7 +29,7 @@ def estimate(
     import sys
 
     from usrnet import kernels
-    from usrnet.cli.usage import check_output
+    from usrnet.cli.usage import check_kernel_output
     from usrnet.degradation import check_scale
     from usrnet.errors import PictureError, UsrnetError
     from usrnet.estimate import estimate_file
@@ -44,7 +44,7 @@ def estimate(
     if output is not None and len(paths) != 1:
         raise UsrnetError(f"{output} is for one kernel, but there are {len(paths)} pictures")
     if output is not None:
-        check_output(output, *paths)
+        check_kernel_output(output, *paths)
     failures = 0
     for path in paths:
         try:

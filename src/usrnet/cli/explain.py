@@ -19,7 +19,7 @@ def explain(
     """Draw what happens inside: z_k and x_k of every iteration, alpha_k and beta_k, PSNR if the truth is given."""
     from usrnet import io
     from usrnet.atomic import ensure_writable
-    from usrnet.cli.usage import check_kernel, check_output
+    from usrnet.cli.usage import check_output
     from usrnet.errors import UsrnetError, require
 
     require("matplotlib", extra="viz")
@@ -28,7 +28,6 @@ def explain(
 
     if output.suffix.lower() != ".png":
         raise UsrnetError(f"{output}: the figure is a PNG file, NAME.png")
-    check_kernel(kernel)
     check_output(output, picture, truth)
     ensure_writable(output.parent)
     pixels = io.read(picture).pixels

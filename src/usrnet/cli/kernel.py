@@ -51,7 +51,7 @@ def kernel(
 ) -> None:
     """Write a blur kernel to a file, mend or convert a kernel file, or measure a kernel in a picture."""
     from usrnet import kernels
-    from usrnet.cli.usage import check_output, given, refuse
+    from usrnet.cli.usage import check_kernel_output, given, refuse
     from usrnet.degradation import check_scale
     from usrnet.errors import UsrnetError, UsrnetWarning
 
@@ -60,10 +60,10 @@ def kernel(
     if measuring:
         refuse(measuring[1:], reason=f"one kernel is measured at a time, and {measuring[0]} is given already")
         refuse(mending, reason=f"only for kernel files, and {measuring[0]} measures a kernel in a picture")
-        check_output(output, Path(spec))
+        check_kernel_output(output, Path(spec))
         measure(spec, output, scale, points="stars" if from_stars else "beads", box=from_edge)
         return
-    check_output(output)
+    check_kernel_output(output)
     file = kernels.split_index(spec)
     if file is None:
         refuse(mending, reason=f"only for kernel files, and {spec} is none")

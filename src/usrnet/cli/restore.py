@@ -86,7 +86,7 @@ def restore(
     from usrnet import io
     from usrnet.atomic import ensure_writable
     from usrnet.cli.progress import progress_bar
-    from usrnet.cli.usage import check_kernel, refuse
+    from usrnet.cli.usage import refuse
     from usrnet.device import describe_device, keep_freed_memory
     from usrnet.errors import UsrnetError, UsrnetWarning
     from usrnet.kernels import is_grid, split_index
@@ -104,7 +104,6 @@ def restore(
     from usrnet.restoration.light import Light
     from usrnet.restoration.noise import parse_noise
 
-    check_kernel(kernel)
     from_files = kernel is not None and (split_index(kernel) or is_grid(kernel))
     if align and not from_files:
         refuse(["--align"], reason=f"only for kernel files, and {kernel or default_kernel(scale)} is none")

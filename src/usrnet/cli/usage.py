@@ -18,10 +18,13 @@ def check_output(output: Path, *inputs: Path | None) -> None:
         raise UsrnetError(f"{output} is a folder: name a file in it")
 
 
-def check_kernel(text: str | None) -> None:
-    """Refuse no text at all, which a path takes for the folder that one is in. Raises ``UsrnetError``."""
-    if text == "":
-        raise UsrnetError("--kernel '' names no blur: leave it out for the mild default, or see --help")
+def check_kernel_output(output: Path, *inputs: Path | None) -> None:
+    """As ``check_output``, and refuse a file that cannot hold a kernel. Raises ``UsrnetError``."""
+    from usrnet.kernels import SUFFIXES
+
+    check_output(output, *inputs)
+    if output.suffix.lower() not in SUFFIXES:
+        raise UsrnetError(f"{output}: a kernel file is one of {', '.join(SUFFIXES)}")
 
 
 def given(context: typer.Context, names: Sequence[str]) -> list[str]:
