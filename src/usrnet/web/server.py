@@ -35,6 +35,7 @@ def serving(
         from starlette.middleware import Middleware
 
         from usrnet.web.guard import Gate
+        from usrnet.web.notes import passed_on
         from usrnet.web.page import STYLE, build
 
         page = build(folder, models)
@@ -63,7 +64,7 @@ def serving(
         except OSError as error:
             raise UsrnetError(f"port {port} on {host} cannot be used: {error}") from error
         try:
-            with _repeating(clean):
+            with _repeating(clean), passed_on():
                 yield page
         finally:
             page.close(verbose=False)
