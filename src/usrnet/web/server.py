@@ -36,7 +36,7 @@ def serving(
 
         from usrnet.web.guard import Gate
         from usrnet.web.notes import passed_on
-        from usrnet.web.page import STYLE, build
+        from usrnet.web.page import HEAD, build
 
         page = build(folder, models)
         examples = {path for path in folder.rglob("*") if path.is_file()}
@@ -58,7 +58,7 @@ def serving(
                 ssr_mode=False,
                 footer_links=["api"],
                 theme=theme,
-                head=f"<style>{STYLE}</style>",  # css= would lose the rules for small screens
+                head=HEAD,
                 prevent_thread_lock=True,
             )
         except OSError as error:
