@@ -116,6 +116,65 @@ def test_find_moves_the_sliders(page, picture, browser):
     until(lambda: "gaussian:" + f"{value('#sharpness'):g}" in find("#command")[0].text)
 
 
+def test_what_is_wrong_with_a_kernel_is_said_once(page, browser, tmp_path):
+    from selenium.webdriver.common.by import By
+
+    def find(selector):
+        return browser.find_elements(By.CSS_SELECTOR, selector)
+
+    def upload(path):
+        find("#kernel-file input[type=file]")[0].send_keys(str(path))
+
+    broken, odd = tmp_path / "broken.npy", tmp_path / "odd.npy"
+    broken.write_bytes(b"\x93NUMPY\x01\x00garbage")
+    np.save(odd, np.pad(np.ones((4, 4)) / 16, ((0, 9), (0, 9))))
+    browser.get(page)
+    until(lambda: "gaussian" in find("#command")[0].text)
+    # What fails covers no slider.
+    until(lambda: find("button#find, #find button"))[0].click()
+    until(lambda: "choose a picture first" in find("body")[0].text)
+    assert "error" not in find("#sharpness")[0].text.lower()
+
+    find("#advanced > button")[0].click()
+    until(lambda: find("#kernel-file input[type=file]"))
+    upload(odd)
+    until(lambda: "odd.npy: the centre of mass" in "".join(toast.text for toast in find(".toast-body")))
+    until(lambda: "--kernel odd.npy" in find("#command")[0].text)
+    # A kernel file that is uploaded is used, and the slider says that it is not.
+    assert find("#blur input")[0].get_attribute("value") == "my own kernel file"
+    until(lambda: "Not used" in find("#sharpness")[0].text)
+    assert not find("#sharpness input[type=range]")[0].is_enabled()
+
+    find("#kernel-file button[aria-label*=lear], #kernel-file button[aria-label*=emove]")[0].click()
+    until(lambda: find("#kernel-file input[type=file]"))
+    upload(broken)
+    until(lambda: "# broken.npy: the kernel cannot be read" in find("#command")[0].text)  # and no older command
+    until(lambda: [toast for toast in find(".toast-body") if "broken.npy" in toast.text])
+    time.sleep(1)  # as long as a second one would take
+    assert "".join(toast.text for toast in find(".toast-body")).count("broken.npy") == 1
+
+
+def test_nothing_of_another_picture_stays(page, browser, downloads, photo, tmp_path):
+    from selenium.webdriver.common.by import By
+
+    def find(selector):
+        return browser.find_elements(By.CSS_SELECTOR, selector)
+
+    path = tmp_path / "before.tif"
+    io.write(path, io.Picture(photo[:40, :40].astype(np.uint16) * 257))
+    browser.get(page)
+    until(lambda: find("#upload input[type=file]"))[0].send_keys(str(path))
+    until(lambda: len(find("#preview img")) >= 2)
+    until(lambda: not find("#upload img")[0].is_displayed())  # browsers cannot show a TIFF
+    find("button#run, #run button")[0].click()
+    until(lambda: len(find("#result img")) >= 2)
+    find("#upload button[title='Remove Image']")[0].click()
+    until(lambda: not find("#result img"))
+    find("button#download, #download button")[0].click()
+    time.sleep(2)
+    assert not list(downloads.glob("before*"))
+
+
 def test_phone(page, picture, browser):
     from selenium.webdriver.common.by import By
 
@@ -210,6 +269,11 @@ def test_wrong_values_get_a_message(page, picture):
         restore_all(client, picture, model="/etc/passwd")
     with pytest.raises(Exception, match=r"scale 7|not in the list"):
         restore_all(client, picture, scale=7)
+
+
+def test_values_of_the_page_and_of_its_examples(server):
+    assert "--kernel gaussian:0.7 --noise 2" in server.call("describe", None, width=None)  # a field that is emptied
+    assert "--scale 3" in server.call("describe", None, scale="3")  # as "Use via API" writes it
 
 
 def test_files_of_the_machine_cannot_be_read(page, tmp_path):

@@ -129,15 +129,20 @@ def restorer_of(model: str) -> Restorer:
     return make_restorer(model)
 
 
-@once(8)
-def kernel_in_file(text: str) -> np.ndarray:
-    """The kernel that an uploaded file holds, as it is. Raises ``UsrnetError``."""
+def read_kernel(text: str) -> np.ndarray:
+    """The kernel that an uploaded file holds, as it is, with notes on what is doubtful. Raises ``UsrnetError``."""
     path = Path(text.rpartition(":")[0] if text.rpartition(":")[2].isdigit() else text)
     mark_as_used(path)
     limits.check_kernel_file(path)
     kernel = kernels.parse(text)
     limits.check_kernel(path, kernel)
     return kernel
+
+
+@once(8)
+def kernel_in_file(text: str) -> np.ndarray:
+    """The same, which stays in memory."""
+    return read_kernel(text)
 
 
 def read_pixels(path: str) -> np.ndarray:
@@ -310,6 +315,8 @@ def restore_all(
     recipe = Recipe.of_settings(settings.scale, settings.kernel(), settings.noise_level, settings.weights())
     (job,) = plan_jobs([(Path(path), Path(path).parent)], folder, recipe)
     assert isinstance(job.target, Path)
+    if settings.blur == FILE:
+        read_kernel(settings.kernel())  # its notes were for who uploaded it first
     observation = settings.observation()
     pixels, s = read_pixels(path), settings.scale
     before, after = (Screen(s * pixels.shape[0], s * pixels.shape[1]) for _ in range(2))

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import gradio as gr
 
 from usrnet.errors import UsrnetError
-from usrnet.web import limits
+from usrnet.web import limits, notes
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 Scope = MutableMapping[str, Any]
@@ -22,17 +22,21 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 def told(folder: Path) -> Callable[[Function], Function]:
-    """Functions whose errors are shown to the user as one sentence, without the folders inside ``folder``."""
+    """Functions whose errors and notes are shown to the user as one sentence, without the folders in ``folder``."""
 
     def decorate(function: Function) -> Function:
         @functools.wraps(function)
         def wrapped(*arguments: Any, **named: Any) -> Any:
-            try:
-                return function(*arguments, **named)
-            except gr.Error:
-                raise
-            except Exception as error:
-                raise _shown(error, folder) from error
+            with notes.hearing() as heard:
+                try:
+                    return function(*arguments, **named)
+                except gr.Error:
+                    raise
+                except Exception as error:
+                    raise _shown(error, folder) from error
+                finally:
+                    for text in dict.fromkeys(heard):
+                        gr.Info(_without_folders(text, folder), title="Note", duration=20)
 
         return wrapped  # pyright: ignore[reportReturnType]
 
@@ -44,10 +48,13 @@ def _shown(error: Exception, folder: Path) -> gr.Error:
         print("".join(traceback.format_exception(error)), file=sys.stderr)  # noqa: T201, for who runs the page
         text = "something went wrong here; the terminal in which the page was started says what"
     else:
-        text = re.sub(rf"{re.escape(str(folder))}[/\\](?:[^/\\\s:]+[/\\])*", "", str(error))
-        text = text.replace(str(folder), "a folder")
-        text = text.replace(" (raise it with --max-pixels)", " of this page")
+        text = _without_folders(str(error), folder).replace(" (raise it with --max-pixels)", " of this page")
     return gr.Error(text, title="This does not work", print_exception=False)
+
+
+def _without_folders(text: str, folder: Path) -> str:
+    text = re.sub(rf"{re.escape(str(folder))}[/\\](?:[^/\\\s:]+[/\\])*", "", text)
+    return text.replace(str(folder), "a folder")
 
 
 class Blocks(gr.Blocks):
@@ -61,6 +68,9 @@ class Blocks(gr.Blocks):
         """Gradio's own, which every input of every request passes before anything is done with it."""
         if _mentions_url(inputs):
             raise gr.Error("nothing is fetched from other machines: upload the file", print_exception=False)
+        for index, block in enumerate(block_fn.inputs[: len(inputs)]):
+            if inputs[index] is None and isinstance(block, gr.Slider):
+                inputs[index] = block.value  # its field is empty while somebody types another number
         try:
             return await super().preprocess_data(block_fn, inputs, *arguments, **named)
         except gr.Error as error:

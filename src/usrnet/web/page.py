@@ -36,6 +36,13 @@ footer { opacity: .6; }
   #x, #y, #run, #cancel, #download { flex-basis: 30% !important; }
 }
 """
+# Browsers cannot show TIFF: no broken picture then, the overview has it.
+SCRIPT = """
+for (const [event, shown] of [["error", "hidden"], ["load", ""]])
+  addEventListener(event, (e) => { if (e.target.matches?.("#upload img")) e.target.style.visibility = shown; }, true);
+"""
+HEAD = f"<style>{STYLE}</style><script>{SCRIPT}</script>"  # css= would lose the rules for small screens
+WIDTH_INFO = "How blurred it is (width of the blur in pixels of the result)"
 
 
 def make_examples(folder: Path) -> list[list[Any]]:
@@ -87,9 +94,14 @@ def build(folder: Path, models: list[str]) -> Blocks:
         settings = settings_of(
             scale, width, noise_level, blur, ratio, degrees, seed, kernel_file, model, kernel_number, crisp
         )
-        if settings.blur == FILE and not settings.kernel_file:
-            return np.zeros((160, 160), np.uint8), "upload the kernel file under Advanced"
         return actions.draw_kernel(settings), settings.command(Path(picture).name if picture else "PICTURE")
+
+    def describe_here(*controls: Any) -> tuple[np.ndarray, str]:
+        """The same for the page: what is wrong stands in place of the command, so that no older one is copied."""
+        try:
+            return describe(*controls)
+        except gr.Error as error:
+            return np.zeros((160, 160), np.uint8), f"# {error.message}"
 
     @shown_to_people
     def preview(
@@ -97,13 +109,16 @@ def build(folder: Path, models: list[str]) -> Blocks:
         kernel_number=0, crisp=0.0,
     ):  # fmt: skip
         """The picture with the frame at x, y (in %), and the framed part before and after."""
-        if not picture:
-            return None, None
         settings = settings_of(
             scale, width, noise_level, blur, ratio, degrees, seed, kernel_file, model, kernel_number, crisp
         )
+        no_kernel = settings.blur == FILE and not settings.kernel_file
+        if not no_kernel:
+            settings.taps()  # what is wrong with them is said without a picture, too
+        if not picture:
+            return None, None
         framed = actions.overview(picture, x, y)
-        if settings.blur == FILE and not settings.kernel_file:
+        if no_kernel:
             return framed, None
         with jobs.turn():
             return framed, actions.preview(picture, settings, x, y)
@@ -123,6 +138,15 @@ def build(folder: Path, models: list[str]) -> Blocks:
             found = actions.find(picture, settings)
         now = found.settings
         return now.blur, now.width, now.ratio, now.degrees, now.noise_level, found.text
+
+    def used(blur: str) -> tuple[Any, ...]:
+        """Which of width, ratio, degrees and seed this kind of blur has."""
+        gaussian, shake = blur == GAUSSIAN, blur == SHAKE
+        info = WIDTH_INFO if gaussian else f"Not used: the blur is “{blur}”, see Advanced"
+        return (
+            gr.update(interactive=gaussian, info=info), gr.update(interactive=gaussian),
+            gr.update(interactive=gaussian), gr.update(interactive=shake),
+        )  # fmt: skip
 
     def move(path: str | None, event: gr.SelectData) -> tuple[float, float]:
         """The clicked place as percentages."""
@@ -173,11 +197,13 @@ def build(folder: Path, models: list[str]) -> Blocks:
                 # The file as it was uploaded, with 16 bits, alpha and profile; we read it, and say what is wrong.
                 upload.preprocess = lambda payload: payload and payload.path
                 scale = gr.Radio([1, 2, 3, 4], value=start.scale, label="Enlarge ×", elem_id="scale")
+                # "Use via API" writes its value as a text.
+                scale.preprocess = lambda payload: int(payload)  # pyright: ignore[reportArgumentType]
                 with gr.Row():
                     with gr.Column(scale=3, min_width=200):
                         width = gr.Slider(
                             *actions.WIDTHS, start.width, step=0.1, label="Sharpness", elem_id="sharpness",
-                            info="How blurred it is (width of the blur in pixels of the result)",
+                            info=WIDTH_INFO,
                         )  # fmt: skip
                         noise = gr.Slider(
                             0, 50, start.noise_level, step=0.5, label="Smoothness", elem_id="smoothness",
@@ -194,13 +220,18 @@ def build(folder: Path, models: list[str]) -> Blocks:
                     info="To the right it looks sharper and invents more (model default)",
                 )  # fmt: skip
                 with gr.Accordion("Advanced", open=False, elem_id="advanced"):
-                    blur = gr.Dropdown(list(BLURS), value=GAUSSIAN, label="Blur", elem_id="blur")
+                    blur = gr.Dropdown(
+                        list(BLURS), value=GAUSSIAN, label="Blur", elem_id="blur",
+                        info=f"Your own kernel may be {', '.join(SUFFIXES)}",
+                    )  # fmt: skip
                     ratio = gr.Slider(0.1, 1, 1, step=0.05, label="Second width / width")
                     degrees = gr.Slider(0, 180, 0, step=1, label="Angle in degrees")
-                    seed = gr.Number(0, precision=0, minimum=0, label="Camera shake number", elem_id="seed")
+                    seed = gr.Number(
+                        0, precision=0, minimum=0, label="Camera shake number", elem_id="seed", interactive=False
+                    )
                     kernel_file = gr.File(
-                        label=f"Kernel file ({', '.join(SUFFIXES)})", type="filepath", height=110,
-                        file_types=list(SUFFIXES), elem_id="kernel-file",
+                        label="Kernel file", type="filepath", height=130, file_types=list(SUFFIXES),
+                        elem_id="kernel-file",
                     )  # fmt: skip
                     number = gr.Number(
                         0, precision=0, minimum=0, label="Which kernel of the file, if it holds several",
@@ -243,15 +274,21 @@ def build(folder: Path, models: list[str]) -> Blocks:
             model.change(lambda name: gr.update(interactive=offered.get(name) == "default"), model, crisp,
                          show_progress="hidden", api_visibility="private")  # fmt: skip
         changes = [upload.change, *(one.change for one in controls)]
-        gr.on([page.load, *changes], describe, [upload, *controls], [kernel, command],
-              trigger_mode="always_last", show_progress="hidden", api_name="describe")  # fmt: skip
+        gr.on([page.load, *changes], describe_here, [upload, *controls], [kernel, command],
+              trigger_mode="always_last", show_progress="hidden", api_visibility="private")  # fmt: skip
+        gr.on([], describe, [upload, *controls], [kernel, command], api_name="describe")
+        blur.change(used, blur, [width, ratio, degrees, seed], show_progress="hidden", api_visibility="private")
+        kernel_file.upload(lambda: FILE, None, blur, show_progress="hidden", api_visibility="private")
         # These two wait in our own line, from which they can be taken again.
         gr.on([*changes, x.change, y.change], preview, [upload, x, y, *controls], [overview, shown],
               trigger_mode="always_last", show_progress="minimal", concurrency_limit=None,
               api_name="preview")  # fmt: skip
         found_button.click(find, [upload, *controls], [blur, width, ratio, degrees, noise, said],
-                           concurrency_limit=None, trigger_mode="once", api_name="find")  # fmt: skip
-        upload.change(lambda: "", None, said, show_progress="hidden", api_visibility="private")
+                           concurrency_limit=None, trigger_mode="once", show_progress_on=said,
+                           api_name="find")  # fmt: skip
+        # Nothing of another picture stays beside this one.
+        upload.change(lambda: ("", None, None), None, [said, result, download], show_progress="hidden",
+                      api_visibility="private")  # fmt: skip
         overview.select(move, upload, [x, y], show_progress="hidden", api_visibility="private")
         run.click(restore_all, [upload, *controls], [result, download], concurrency_limit=None, trigger_mode="once",
                   api_name="restore_all")  # fmt: skip

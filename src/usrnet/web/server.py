@@ -35,7 +35,8 @@ def serving(
         from starlette.middleware import Middleware
 
         from usrnet.web.guard import Gate
-        from usrnet.web.page import STYLE, build
+        from usrnet.web.notes import passed_on
+        from usrnet.web.page import HEAD, build
 
         page = build(folder, models)
         examples = {path for path in folder.rglob("*") if path.is_file()}
@@ -57,13 +58,13 @@ def serving(
                 ssr_mode=False,
                 footer_links=["api"],
                 theme=theme,
-                head=f"<style>{STYLE}</style>",  # css= would lose the rules for small screens
+                head=HEAD,
                 prevent_thread_lock=True,
             )
         except OSError as error:
             raise UsrnetError(f"port {port} on {host} cannot be used: {error}") from error
         try:
-            with _repeating(clean):
+            with _repeating(clean), passed_on():
                 yield page
         finally:
             page.close(verbose=False)
