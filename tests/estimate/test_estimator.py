@@ -280,6 +280,39 @@ def test_the_command_line(photo, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert records[1]["estimate"] != records[0]["estimate"]
 
 
+def test_who_knows_the_kernel_is_told_the_noise_alone(photo, tmp_path: Path, capsys, monkeypatch):
+    from usrnet.cli import main
+
+    small = usrnet.degrade(photo[:160, :160], "motion:5", scale=2, noise_level=4)
+    Image.fromarray(small).save(tmp_path / "a.jpg", quality=70)
+
+    def run(*options: str) -> str:
+        arguments = ["usrnet", "restore", str(tmp_path / "a.jpg"), "--model", "tv", "--overwrite", *options]
+        monkeypatch.setattr("sys.argv", arguments)
+        with pytest.raises(SystemExit):
+            main()
+        return capsys.readouterr().err
+
+    known = run("--kernel", "motion:5", "--noise", "auto")
+    assert ": noise " in known
+    assert "JPEG compression hides the noise" in known
+    assert "blur" not in known
+    assert "confidence" not in known
+    assert ": blur " in run("--kernel", "auto", "--noise", "auto")
+
+
+def test_the_options_that_are_printed_are_those_of_auto(photo, tmp_path: Path, capsys, monkeypatch):
+    from usrnet.cli import main
+
+    sharp = usrnet.degrade(photo[:160, :160], "gaussian:1.5", scale=1)
+    io.write(tmp_path / "a.png", io.Picture(sharp))
+    assert estimate(sharp, scale=1).noise_level < 1
+    monkeypatch.setattr("sys.argv", ["usrnet", "estimate", str(tmp_path / "a.png"), "--scale", "1"])
+    with pytest.raises(SystemExit):
+        main()
+    assert capsys.readouterr().out.splitlines()[1].endswith("--noise 1.0")
+
+
 def test_blur_is_looked_for_in_the_light_in_which_a_picture_is_restored(photo):
     light = SRGB.decode(photo.astype(np.float32) / 255)
     blurred = usrnet.degrade(light, "gaussian:2.4", scale=2)

@@ -14,7 +14,7 @@ def demo(
     from usrnet.demo import run_demo
 
     result = run_demo(output, model=model)
-    print(f"blurred by a camera-shake kernel, ×{result.scale} smaller, noise level {result.noise_level:g}")
+    print(f"blurred by a camera-shake kernel, ×{result.scale} smaller, noise level {result.noise_level:g}: all known")
     print(f"bicubic enlargement  {result.psnr_bicubic:6.2f} dB")
     print(f"usrnet ({model}){' ' * max(1, 12 - len(model))}{result.psnr:6.2f} dB")
     print(f"gain                 {result.psnr - result.psnr_bicubic:+6.2f} dB")

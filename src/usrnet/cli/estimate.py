@@ -32,7 +32,7 @@ def estimate(
     from usrnet.cli.usage import check_kernel_output
     from usrnet.degradation import check_scale
     from usrnet.errors import PictureError, UsrnetError
-    from usrnet.estimate import estimate_file
+    from usrnet.estimate import estimate_file, noise_to_feed
     from usrnet.restoration.jobs import find_pictures
     from usrnet.restoration.light import check_light
 
@@ -59,7 +59,10 @@ def estimate(
             print(json.dumps({"input": str(path), **found.record()}, ensure_ascii=False), flush=True)
         else:
             print(f"{path}: {found}")
-            if found.text is not None:
-                print(f"    --scale {scale} --kernel {found.text} --noise {found.noise_level:.1f}")
+            spec = found.text or output
+            if spec is None:
+                print("    -o KERNEL writes the kernel of the shake to a file")
+            else:
+                print(f"    --scale {scale} --kernel {spec} --noise {noise_to_feed(found.noise_level):.1f}")
     if failures:
         raise typer.Exit(1)

@@ -194,7 +194,7 @@ def restore(
                     print_record(outcome, record)
                 else:
                     if outcome.estimate is not None:
-                        say(f"{source}: {outcome.estimate}")
+                        say(f"{source}: {outcome.estimate if kernel == AUTO else outcome.estimate.of_noise()}")
                     linear = ", in linear light" if light_of(outcome) == "linear" else ""
                     say(f"{source} → {target} ({outcome.seconds:.1f} s{linear})")
     if failures:

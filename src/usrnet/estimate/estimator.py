@@ -66,6 +66,8 @@ class Estimate:
         For every tile top, left and width (the geometric mean of the two).
     noise : Noise or None
         How the noise was measured.
+    noise_notes : list of str
+        Those of the notes that concern the noise.
 
     Examples
     --------
@@ -86,6 +88,7 @@ class Estimate:
     notes: list[str] = field(default_factory=list)
     regions: np.ndarray = field(default_factory=lambda: np.zeros((0, 3)))
     noise: Noise | None = None
+    noise_notes: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         major, minor = self.widths
@@ -97,6 +100,10 @@ class Estimate:
             blur += " pixels"
         sentences = [f"{blur}, noise {self.noise_level:.1f}, confidence {self.confidence:.2f}", *self.notes]
         return "; ".join(sentences)
+
+    def of_noise(self) -> str:
+        """The noise alone, where the kernel was known."""
+        return "; ".join([f"noise {self.noise_level:.1f}", *self.noise_notes])
 
     def record(self) -> dict[str, Any]:
         """What ``usrnet estimate --json`` says, without the input."""
@@ -214,7 +221,8 @@ def estimate_parts(
     """
     views, gain = _views(parts)
     if not views:
-        return defaults(scale, ["nothing to be seen: the picture is of one colour, or smaller than 8×8 pixels"])
+        notes = ["nothing to be seen: the picture is of one colour, or smaller than 8×8 pixels"]
+        return replace(defaults(scale, notes), noise_notes=notes)
     notes = [] if gain == 1 else [f"only the darkest {100 / gain:.2g} % of the range are used"]
     noise, traces = _noise(views, jpeg, _rounding(parts[0].dtype, gain))
     notes += traces
@@ -223,6 +231,7 @@ def estimate_parts(
     drawn = float(np.mean([masks.drawn(view.grey) for view in views]))
     if drawn > 0.25:
         notes.append("drawn rather than photographed (large areas of one colour): blur and noise are a guess")
+    noise_notes = list(notes)
     factor = masks.enlarged(max(views, key=lambda view: view.grey.size).grey)
     if factor:
         notes.append(f"looks enlarged by {factor}: shrink it by that first, there is nothing between its pixels")
@@ -232,7 +241,7 @@ def estimate_parts(
     level = noise.level / gain
     if not len(spectra):
         notes.append("too little structure to see a blur: the default widths are used")
-        return replace(defaults(scale, notes), noise_level=level, noise=noise)
+        return replace(defaults(scale, notes), noise_level=level, noise=noise, noise_notes=noise_notes)
     fused = fuse(predict(spectra, scale=scale, noise_level=told, step=step), scale)
     single = predict(spectra, scale=scale, noise_level=told, step=step, each=True)
     width_of_tiles = scale * np.sqrt(np.exp(single.mean[:, 0].numpy()))
@@ -243,6 +252,7 @@ def estimate_parts(
         notes.append("the picture says little about its blur: the widths are drawn towards the default ones")
     regions = np.column_stack([places, width_of_tiles])
     answer = _answer(fused, scale, level, confidence, notes, regions, noise)
+    answer = replace(answer, noise_notes=noise_notes)
     if fused.family == "motion" and answer.text != "delta":
         note = "looks shaken: a Gaussian describes it badly"
         return replace(answer, notes=[*answer.notes, note], confidence=0.5 * answer.confidence)
@@ -438,7 +448,7 @@ def shaken(
         widths=(major, minor),
         degrees=degrees,
         confidence=max(0.0, min(1.0, found.agreement)),
-        notes=["camera shake: the kernel has no formula, -o writes it to a file"],
+        notes=[*gaussian.noise_notes, "camera shake: the kernel has no formula"],
     )
 
 
