@@ -63,9 +63,9 @@ def lattice(restored: Tensor, sharp: Tensor, *, periods: Sequence[int] = (3, 4),
 
     An enlarged picture may hold, besides what was observed, whatever the decimation folds onto zero. Made from what
     was observed, that repeats with the scale: not as a line in the spectrum where the picture itself has many
-    frequencies, but edges lie on a lattice. A photo has as many at every phase. For each picture, direction and period
-    P there are P×P phases, and m_p is the mean over the pixels of a phase and the colours of the absolute difference
-    to the next.
+    frequencies, but edges lie on a lattice. A photo has as many at every phase. For each picture, direction and
+    period P there are P×P phases, and m_p is the mean over the pixels of a phase and the colours of the absolute
+    difference to the next.
     """
     parts = []
     for pictures in (restored, sharp):
@@ -114,16 +114,16 @@ class Objective:
         """
         values = {name: TERMS[name](restored, sharp) for name in self.weights if name in TERMS}
         scores = torch.zeros(3, device=sharp.device)
-        if self.perceptual is not None or self.adversary is not None:
-            offsets = np.random.default_rng((self.seed, step, part, 2)).integers(0, 32, 2).tolist()
-            moved, still = rolled(restored, offsets), rolled(sharp, offsets)
-            with torch.autocast(sharp.device.type, torch.bfloat16, enabled=reduced):
-                if self.perceptual is not None:
-                    values["perceptual"] = self.perceptual(moved, still)
-                if self.adversary is not None and self.adversary.is_felt(step):
-                    values["adversarial"] = self.adversary.judge(moved, still)
-                if self.adversary is not None and self.adversary.learns(step):
-                    scores = self.adversary.learn(moved, still, share=share)
+        with torch.autocast(sharp.device.type, torch.bfloat16, enabled=reduced):
+            if self.perceptual is not None:
+                offsets = np.random.default_rng((self.seed, step, part, 2)).integers(0, 32, 2).tolist()
+                values["perceptual"] = self.perceptual(rolled(restored, offsets), rolled(sharp, offsets))
+            # The discriminator sees pictures where they are: what keeps to the lattice of the decimation is then at
+            # the same place in every picture, and it learns in a hundred steps what it hardly learns when they move.
+            if self.adversary is not None and self.adversary.is_felt(step):
+                values["adversarial"] = self.adversary.judge(restored, sharp)
+            if self.adversary is not None and self.adversary.learns(step):
+                scores = self.adversary.learn(restored, sharp, share=share)
         loss = weighted_sum(self.weights, values) * share
         if not self.details:
             return loss, scores[:0]
