@@ -149,6 +149,8 @@ class Objective(Section):
     l2: Weight | None = None
     charbonnier: Weight | None = None
     rmse: Weight | None = None
+    spectrum: Weight | None = None
+    lattice: Weight | None = None
     perceptual: Weight | None = None
     adversarial: Weight | None = None
 

@@ -7,6 +7,8 @@ A term is a function of the restored and the sharp pictures, N×3×P×P in [0,1]
 * ``charbonnier``: the mean of ``√((x̂ − x)² + ε²)``, ε = 10⁻³ (Charbonnier et al., ICIP 1994): ``l1``, smooth at 0;
 * ``rmse``: the mean over the pictures of ``√(mean (x̂ − x)² + ε²)``: as ``l2`` within a picture, but an easy picture
   counts no less than a hard one, as in a mean of PSNRs;
+* ``spectrum``: how far the power at each frequency is off, wherever in the picture it lies, see :func:`spectrum`;
+* ``lattice``: whether what is sharp keeps to every third or fourth pixel, see :func:`lattice`;
 * ``perceptual``: the distance of features, see ``perceptual.py``;
 * ``adversarial``: what a discriminator says, see ``adversarial.py``.
 """
@@ -35,7 +37,53 @@ def rmse(restored: Tensor, sharp: Tensor, *, epsilon: float = 3e-4) -> Tensor:
     return ((restored - sharp).square().mean(dim=(1, 2, 3)) + epsilon**2).sqrt().mean()
 
 
-TERMS: Mapping[str, Term] = {"l1": F.l1_loss, "l2": F.mse_loss, "charbonnier": charbonnier, "rmse": rmse}
+def spectrum(restored: Tensor, sharp: Tensor, *, side: int = 24, epsilon: float = 1 / 255) -> Tensor:
+    """The mean of ``|log(P(x̂) + ε²) − log(P(x) + ε²)|``; P: mean power by frequency.
+
+    P is taken for every picture and channel, over Hann windows of ``side`` pixels, normalised so that white noise
+    of standard deviation σ has the power σ² at all frequencies. It asks for as much texture as there is, and against
+    a pattern: what repeats every few pixels has its power at a few frequencies, where a photo has no more than beside
+    them. Neither costs a perceptual loss much.
+    """
+    window = torch.hann_window(side + 2, periodic=False, device=sharp.device)[1:-1]
+    window = torch.outer(window, window)
+    window = window / window.square().sum().sqrt()
+
+    def log_power(pictures: Tensor) -> Tensor:
+        parts = pictures.unfold(-2, side, side // 2).unfold(-2, side, side // 2)
+        parts = parts - parts.mean(dim=(-2, -1), keepdim=True)
+        coefficients = torch.view_as_real(torch.fft.rfft2(parts * window))
+        return (coefficients.square().sum(dim=-1).mean(dim=(2, 3)) + epsilon**2).log()
+
+    return F.l1_loss(log_power(restored), log_power(sharp))
+
+
+def lattice(restored: Tensor, sharp: Tensor, *, periods: Sequence[int] = (3, 4), epsilon: float = 1e-3) -> Tensor:
+    """The mean of ``|log(m_p(x̂) + ε) − log(m_p(x) + ε)|``; m_p: how much neighbours differ at phase p of a period.
+
+    An enlarged picture may hold, besides what was observed, whatever the decimation folds onto zero. Made from what
+    was observed, that repeats with the scale: not as a line in the spectrum where the picture itself has many
+    frequencies, but edges lie on a lattice. A photo has as many at every phase. For each picture, direction and
+    period P there are P×P phases, and m_p is the mean over the pixels of a phase and the colours of the absolute
+    difference to the next.
+    """
+    parts = []
+    for pictures in (restored, sharp):
+        steps = [pictures.diff(dim=axis).abs().mean(dim=1) for axis in (-2, -1)]
+        means = []
+        for step in steps:
+            for period in periods:
+                height, width = (size // period * period for size in step.shape[-2:])
+                blocks = step[:, :height, :width].unflatten(1, (-1, period)).unflatten(3, (-1, period))
+                means.append(blocks.mean(dim=(1, 3)).flatten(1))
+        parts.append((torch.cat(means, dim=1) + epsilon).log())
+    return F.l1_loss(*parts)
+
+
+TERMS: Mapping[str, Term] = {
+    "l1": F.l1_loss, "l2": F.mse_loss, "charbonnier": charbonnier, "rmse": rmse, "spectrum": spectrum,
+    "lattice": lattice,
+}  # fmt: skip
 
 
 class Objective:
@@ -66,16 +114,16 @@ class Objective:
         """
         values = {name: TERMS[name](restored, sharp) for name in self.weights if name in TERMS}
         scores = torch.zeros(3, device=sharp.device)
-        if self.perceptual is not None or self.adversary is not None:
-            offsets = np.random.default_rng((self.seed, step, part, 2)).integers(0, 32, 2).tolist()
-            moved, still = rolled(restored, offsets), rolled(sharp, offsets)
-            with torch.autocast(sharp.device.type, torch.bfloat16, enabled=reduced):
-                if self.perceptual is not None:
-                    values["perceptual"] = self.perceptual(moved, still)
-                if self.adversary is not None and self.adversary.is_felt(step):
-                    values["adversarial"] = self.adversary.judge(moved, still)
-                if self.adversary is not None and self.adversary.learns(step):
-                    scores = self.adversary.learn(moved, still, share=share)
+        with torch.autocast(sharp.device.type, torch.bfloat16, enabled=reduced):
+            if self.perceptual is not None:
+                offsets = np.random.default_rng((self.seed, step, part, 2)).integers(0, 32, 2).tolist()
+                values["perceptual"] = self.perceptual(rolled(restored, offsets), rolled(sharp, offsets))
+            # The discriminator sees pictures where they are: what keeps to the lattice of the decimation is then at
+            # the same place in every picture, and it learns in a hundred steps what it hardly learns when they move.
+            if self.adversary is not None and self.adversary.is_felt(step):
+                values["adversarial"] = self.adversary.judge(restored, sharp)
+            if self.adversary is not None and self.adversary.learns(step):
+                scores = self.adversary.learn(restored, sharp, share=share)
         loss = weighted_sum(self.weights, values) * share
         if not self.details:
             return loss, scores[:0]
