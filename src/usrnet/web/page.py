@@ -123,6 +123,20 @@ def build(folder: Path, models: list[str]) -> Blocks:
         with jobs.turn():
             return framed, actions.preview(picture, settings, x, y)
 
+    def preview_here(refused: tuple[Any, ...] | None, *inputs: Any) -> tuple[Any, Any, tuple[Any, ...] | None]:
+        """The same for the page, where one upload changes several controls: what is wrong with them is said once.
+
+        ``refused``: what was said last, and of which picture and controls.
+        """
+        try:
+            return *preview(*inputs), None
+        except gr.Error as error:
+            picture, _x, _y, *controls = inputs
+            now = (error.message, picture, *controls)
+            if now != refused:
+                gr.Warning(error.message, title=error.title)
+            return None, None, now
+
     @shown_to_people
     def find(
         picture: str | None, scale, width, noise_level, blur, ratio, degrees, seed, kernel_file, model,
@@ -279,10 +293,12 @@ def build(folder: Path, models: list[str]) -> Blocks:
         gr.on([], describe, [upload, *controls], [kernel, command], api_name="describe")
         blur.change(used, blur, [width, ratio, degrees, seed], show_progress="hidden", api_visibility="private")
         kernel_file.upload(lambda: FILE, None, blur, show_progress="hidden", api_visibility="private")
-        # These two wait in our own line, from which they can be taken again.
-        gr.on([*changes, x.change, y.change], preview, [upload, x, y, *controls], [overview, shown],
-              trigger_mode="always_last", show_progress="minimal", concurrency_limit=None,
-              api_name="preview")  # fmt: skip
+        # These wait in our own line, from which they can be taken again.
+        refused = gr.State(None)
+        gr.on([*changes, x.change, y.change], preview_here, [refused, upload, x, y, *controls],
+              [overview, shown, refused], trigger_mode="always_last", show_progress="minimal",
+              concurrency_limit=None, api_visibility="private")  # fmt: skip
+        gr.on([], preview, [upload, x, y, *controls], [overview, shown], concurrency_limit=None, api_name="preview")
         found_button.click(find, [upload, *controls], [blur, width, ratio, degrees, noise, said],
                            concurrency_limit=None, trigger_mode="once", show_progress_on=said,
                            api_name="find")  # fmt: skip
