@@ -24,7 +24,7 @@ from usrnet.kernels.families import (
     motion,
     motions,
 )
-from usrnet.kernels.field import Field, field, is_grid, load_field, resolve_field, widening
+from usrnet.kernels.field import Field, field, is_grid, load_field, read_grid, resolve_field, widening
 from usrnet.kernels.files import SUFFIXES, load, load_all, load_raw, save, split_index
 from usrnet.kernels.language import SPEC, from_file, parse, resolve
 from usrnet.kernels.look import center, centre_of_mass, findings, subtract
@@ -63,6 +63,7 @@ __all__ = [
     "motion",
     "motions",
     "parse",
+    "read_grid",
     "resolve",
     "resolve_field",
     "save",

@@ -179,14 +179,7 @@ def load_field(path: Path | str, *, scale: int = 1, align: bool | None = None) -
     """
     path = Path(path)
     if path.suffix.lower() == ".json":
-        try:
-            rows = json.loads(path.read_text())["kernels"]
-            texts = [[str(text) for text in row] for row in rows]
-        except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
-            raise UsrnetError(f'{path} is not a grid of kernels: it should hold {{"kernels": [[…], …]}}') from error
-        return field(
-            [[_beside(path, text) for text in row] for row in texts], scale=scale, name=str(path), align=align
-        )
+        return field([[*row] for row in read_grid(path)], scale=scale, name=str(path), align=align)
     if path.is_dir():
         files = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
         stack = [kernel for file in files for kernel in load_all(file)]
@@ -201,10 +194,21 @@ def load_field(path: Path | str, *, scale: int = 1, align: bool | None = None) -
     return field(rows, scale=scale, name=str(path), align=align, from_files=True)
 
 
-def _beside(grid: Path, text: str) -> str:
-    """What a grid says of one kernel; a file lies beside the grid unless it is elsewhere."""
-    file = split_index(text)
-    return str(grid.parent / text) if file and _kind_of_path(grid.parent / file[0]) else text
+def read_grid(path: Path) -> list[list[str]]:
+    """The rows of texts in a ``.json`` grid; a file lies beside the grid unless it is elsewhere.
+
+    Raises ``UsrnetError`` when it is not a grid. What the texts mean is not looked at.
+    """
+    try:
+        rows = [[str(text) for text in row] for row in json.loads(path.read_text("utf-8"))["kernels"]]
+    except (OSError, ValueError, TypeError, KeyError, RecursionError) as error:
+        raise UsrnetError(f'{path} is not a grid of kernels: it should hold {{"kernels": [[…], …]}}') from error
+
+    def placed(text: str) -> str:
+        file = split_index(text)
+        return str(path.parent / text) if file and _kind_of_path(path.parent / file[0]) else text
+
+    return [[placed(text) for text in row] for row in rows]
 
 
 def resolve_field(kernel: object, *, scale: int, align: bool | None = None) -> Field | None:

@@ -12,7 +12,7 @@ from typing import BinaryIO
 
 from usrnet.errors import UsrnetError
 from usrnet.io import SUFFIXES, kind_of, read_provenance, result_suffix
-from usrnet.kernels import is_grid, split_index
+from usrnet.kernels import is_grid, read_grid, split_index
 from usrnet.weights import registry
 
 
@@ -120,11 +120,10 @@ def _files_of(path: Path) -> list[Path]:
     if path.suffix.lower() != ".json":
         return [path]
     try:
-        texts = [str(text) for row in json.loads(path.read_text("utf-8"))["kernels"] for text in row]
-    except (ValueError, TypeError, KeyError, RecursionError):  # whoever reads the grid says what is wrong with it
+        texts = [text for row in read_grid(path) for text in row]
+    except UsrnetError:  # whoever parses the grid says what is wrong with it
         return [path]
-    named = [file[0] for text in texts if (file := split_index(text))]
-    return [path, *(path.parent / file if (path.parent / file).is_file() else file for file in named)]
+    return [path, *(file[0] for text in texts if (file := split_index(text)))]
 
 
 @dataclass(frozen=True)

@@ -131,7 +131,7 @@ def restorer_of(model: str) -> Restorer:
 
 def read_kernel(text: str) -> np.ndarray:
     """The kernel that an uploaded file holds, as it is, with notes on what is doubtful. Raises ``UsrnetError``."""
-    path = Path(text.rpartition(":")[0] if text.rpartition(":")[2].isdigit() else text)
+    path, _ = kernels.split_index(text) or (Path(text), None)
     mark_as_used(path)
     limits.check_kernel_file(path)
     kernel = kernels.parse(text)
