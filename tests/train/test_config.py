@@ -148,6 +148,13 @@ def test_kernels_of_bicubic_need_room(scales, needed):
         read_config("default", [*settings, f"kernels.size={needed - 2}"])
 
 
+def test_windows_of_the_spectrum_need_room():
+    settings = [FOLDERS, "kernels.size=11", "objective.spectrum=0.1"]
+    assert read_config("kair-usrnet-tiny", [*settings, "data.patch=24"]).data.patch == 24
+    with pytest.raises(UsrnetError, match=r"data.patch = 12 is smaller than the 24 pixels that objective.spectrum"):
+        read_config("kair-usrnet-tiny", [*settings, "data.patch=12"])
+
+
 def test_missing_and_broken_files(tmp_path):
     with pytest.raises(UsrnetError, match=r"no such config file; recipes .* default"):
         read_config(tmp_path / "gone.toml")

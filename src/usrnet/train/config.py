@@ -13,6 +13,8 @@ from usrnet.model import Config as Sizes
 from usrnet.train.perceptual import NETWORKS
 from usrnet.train.settings import checked, read_tree
 
+SPECTRUM_WINDOW = 24  # side of the windows that objective.spectrum looks through, in pixels
+
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[int, Field(gt=0)]
 Above = Annotated[float, Field(gt=0)]
@@ -334,6 +336,9 @@ class TrainConfig(Section):
                 f"discriminator.schedule.lr_min = {rates.lr_min} is above discriminator.optimiser.lr = "
                 f"{self.discriminator.optimiser.lr}"
             )
+        if "spectrum" in self.objective.terms() and self.data.patch < SPECTRUM_WINDOW:
+            raise ValueError(f"data.patch = {self.data.patch} is smaller than the {SPECTRUM_WINDOW} pixels that "
+                             "objective.spectrum needs")  # fmt: skip
         if "adversarial" in self.objective.terms():
             divisor = {"vgg": 32, "unet": 8}[self.discriminator.architecture]
             if self.data.patch % divisor:

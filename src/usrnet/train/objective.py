@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from usrnet.train.adversarial import Adversary
-from usrnet.train.config import TrainConfig
+from usrnet.train.config import SPECTRUM_WINDOW, TrainConfig
 from usrnet.train.perceptual import PerceptualLoss, load_trunk
 
 Term = Callable[[Tensor, Tensor], Tensor]
@@ -37,7 +37,7 @@ def rmse(restored: Tensor, sharp: Tensor, *, epsilon: float = 3e-4) -> Tensor:
     return ((restored - sharp).square().mean(dim=(1, 2, 3)) + epsilon**2).sqrt().mean()
 
 
-def spectrum(restored: Tensor, sharp: Tensor, *, side: int = 24, epsilon: float = 1 / 255) -> Tensor:
+def spectrum(restored: Tensor, sharp: Tensor, *, side: int = SPECTRUM_WINDOW, epsilon: float = 1 / 255) -> Tensor:
     """The mean of ``|log(P(x̂) + ε²) − log(P(x) + ε²)|``; P: mean power by frequency.
 
     P is taken for every picture and channel, over Hann windows of ``side`` pixels, normalised so that white noise
