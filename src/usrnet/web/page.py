@@ -129,7 +129,8 @@ def build(folder: Path, models: list[str]) -> Blocks:
         ``refused``: what was said last, and of which picture and controls.
         """
         try:
-            return *preview(*inputs), None
+            framed, both = preview(*inputs)
+            return framed, both, None
         except gr.Error as error:
             picture, _x, _y, *controls = inputs
             now = (error.message, picture, *controls)
