@@ -42,6 +42,51 @@ def test_the_pyramid_finds_a_first_kernel(photo):
     assert shake.correlation(first, kernel) > 0.6
 
 
+@pytest.mark.parametrize("kernel", [kernels.line(11, 30), kernels.motion(7)])
+def test_the_spectrum_finds_a_first_kernel_up_to_its_mirror_image(kernel):
+    rng = np.random.default_rng(0)
+    frequencies = np.hypot(*np.meshgrid(np.fft.fftfreq(384), np.fft.fftfreq(384)))
+    frequencies[0, 0] = 1
+    scene = np.fft.ifft2(np.fft.fft2(rng.normal(size=(384, 384))) / frequencies).real  # as photos are in the mean
+    blurred = shake._blur(0.5 + 0.15 * scene / scene.std(), kernel) + rng.normal(size=scene.shape) / 255
+    first = shake.of_spectrum(blurred, 1 / 255)
+    assert {one.shape for one in first} == {(shake.SIDE, shake.SIDE)}
+    assert [one.sum() for one in first] == pytest.approx([1] * len(first))
+    assert shake.correlation(first[0], first[1][::-1, ::-1]) > 0.99
+    assert max(shake.correlation(one, kernel) for one in first) > 0.8
+
+
+def test_turns_from_coarse_to_fine_find_a_first_kernel(photo):
+    kernel = kernels.motion(3)
+    blurred = circular(photo.astype(float) / 255, kernel)[:192, :192]
+    restore = shake.restoring(Restorer("default", tile="off"))
+    first = shake.coarse_to_fine(blurred, restore=restore, down=False)
+    assert first.shape == (shake.SIDE, shake.SIDE)
+    assert shake.correlation(first, kernel) > 0.6
+
+
+def test_a_sharp_picture_has_the_smaller_sparsity(photo):
+    sharp = photo.astype(float) / 255
+    values = [shake.sparsity(circular(sharp, kernels.gaussian(width, width, 0))) for width in (0.3, 1, 2, 4)]
+    assert values == sorted(values)
+    assert shake.sparsity(np.zeros((40, 40, 3))) == 0
+
+
+@pytest.mark.parametrize("value", [0, 255])
+def test_a_picture_of_one_colour_has_starts_all_the_same(value):
+    flat = np.full((128, 128, 3), value / 255)
+    found = shake.starts(flat, flat, sigma=1, restore=lambda picture, kernel, level: picture)
+    assert all(np.isfinite(one).all() and one.sum() == pytest.approx(1) for one in found)
+
+
+def test_the_kernel_of_a_shaken_photo_is_found(photo):
+    kernel = kernels.motion(3)
+    blurred = usrnet.degrade(photo, kernel, scale=1, noise_level=2)
+    found = usrnet.estimate(blurred, scale=1, shake="try", restorer=Restorer("default", tile="off"))
+    assert shake.correlation(found.kernel, kernel) > 0.8
+    assert any("camera shake" in note for note in found.notes)
+
+
 def test_an_estimate_says_what_became_of_the_search(photo):
     blurred = usrnet.degrade(photo[:128, 100:260], "motion:7", scale=1, noise_level=2)
     restorer = Restorer("default", tile="off")

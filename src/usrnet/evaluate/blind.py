@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -107,7 +108,9 @@ class BlindEvaluation:
         """Measure what ``output`` does not hold yet; yields the number of cases done and of all."""
         output.mkdir(parents=True, exist_ok=True)
         model: nn.Module = load(self.model)
-        restorer = Restorer(model, boundary="circular", tile="off", precision=self.precision, device=self.device)
+        options: dict[str, Any] = {"tile": "off", "precision": self.precision, "device": self.device}
+        restorer = Restorer(model, boundary="circular", **options)
+        finder = Restorer(model, **options) if 1 in self.scales else None  # a part of a picture does not wrap around
         known = read_scores(output)
         draws = list(self._draws(pictures, digest(self.model, model)))
         with (output / "scores.jsonl").open("a", encoding="utf-8") as file:
@@ -115,7 +118,7 @@ class BlindEvaluation:
             for done, draw in enumerate(draws, 1):
                 if draw.key not in known and draw.path.name not in self.failures:
                     try:
-                        case = measure(draw, restorer)
+                        case = measure(draw, restorer, finder)
                     except UsrnetError as error:
                         named = isinstance(error, PictureError)
                         self.failures[draw.path.name] = str(error) if named else f"{draw.path}: {error}"
@@ -183,8 +186,8 @@ class Draw:
         return known.hexdigest()[:24]
 
 
-def measure(draw: Draw, restorer: Restorer) -> Case:
-    """Degrade, estimate, restore and compare one picture. Raises ``UsrnetError``."""
+def measure(draw: Draw, restorer: Restorer, finder: Restorer | None = None) -> Case:
+    """Degrade, estimate, restore and compare one picture; shake is found with ``finder``. Raises ``UsrnetError``."""
     scale, kernel, level = draw.scale, draw.kernel, draw.noise_level
     picture = io.read_rgb(draw.path)
     multiple, border = 8 * scale, max(scale, 8 if scale == 1 else 0)
@@ -196,7 +199,7 @@ def measure(draw: Draw, restorer: Restorer) -> Case:
         )
     truth = picture[:height, :width]
     small = observe_picture(truth, kernel, scale, level, draw.seed)
-    found = estimate(small, scale=scale, shake="try" if scale == 1 else "off", restorer=restorer)
+    found = estimate(small, scale=scale, shake="try" if scale == 1 else "off", restorer=finder)
     fed = noise_to_feed(found.noise_level)
     moved = aligned(found.kernel, kernel) if scale == 1 else found.kernel
 
