@@ -87,6 +87,28 @@ def test_the_kernel_of_a_shaken_photo_is_found(photo):
     assert any("camera shake" in note for note in found.notes)
 
 
+def test_auto_looks_for_shake_where_a_photo_looks_shaken(photo, monkeypatch, tmp_path):
+    searched = []
+
+    def found(seen, *, noise_level, restore):
+        searched.append(seen.shape)
+        return shake.Shake(kernels.motion(3), accepted=True, reason="", residual=1, swing=0, agreement=0.9)
+
+    monkeypatch.setattr(shake, "find", found)
+    shaken_photo = usrnet.degrade(photo, "motion:5", scale=1, noise_level=2.55)
+    assert usrnet.estimate(shaken_photo, scale=1).text is None
+    assert len(searched) == 1
+    result = usrnet.restore(shaken_photo, scale=1, kernel="auto", model="tv", noise_level="auto")
+    assert len(searched) == 2
+    assert result.shape == shaken_photo.shape
+
+    usrnet.estimate(shaken_photo, scale=1, shake="off")
+    usrnet.estimate(shaken_photo, scale=2)
+    usrnet.estimate(usrnet.degrade(photo, "gaussian:1.5", scale=1, noise_level=2.55), scale=1)
+    usrnet.restore(shaken_photo, scale=1, kernel="gaussian:1", model="tv", noise_level="auto")
+    assert len(searched) == 2
+
+
 def test_an_estimate_says_what_became_of_the_search(photo):
     blurred = usrnet.degrade(photo[:128, 100:260], "motion:7", scale=1, noise_level=2)
     restorer = Restorer("default", tile="off")
@@ -110,7 +132,7 @@ def test_dark_data_are_as_good_as_bright_ones(photo, monkeypatch):
     monkeypatch.setattr(shake, "find", nothing)
     blurred = usrnet.degrade(photo[:160, 100:260], "motion:7", scale=1, noise_level=4)
     for pixels in (blurred, blurred.astype(np.uint16)):
-        shaken(estimate_parts([pixels], scale=1), pixels, Restorer("tv"))
+        shaken(estimate_parts([pixels], scale=1), [pixels], Restorer("tv"))
     (bright, level), (dark, dark_level) = searched
     assert np.abs(dark - bright * dark.mean() / bright.mean()).mean() < 0.01
     assert dark_level == pytest.approx(level * dark.mean() / bright.mean(), rel=0.1)

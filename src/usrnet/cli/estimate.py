@@ -17,8 +17,12 @@ def estimate(
         str, typer.Option(help="In what the blur is looked for, as restore has it: auto, linear or stored.")
     ] = "auto",
     shake: Annotated[
-        bool, typer.Option("--shake", help="Look for camera shake as well, at --scale 1; takes a while.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            "--shake/--no-shake",
+            help="Look for the kernel of camera shake, at --scale 1; some seconds. [where it looks shaken]",
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per picture.")] = False,
 ) -> None:
     """Find the blur and the noise of pictures, as `restore --kernel auto --noise auto` does.
@@ -32,7 +36,7 @@ def estimate(
     from usrnet.cli.usage import check_kernel_output
     from usrnet.degradation import check_scale
     from usrnet.errors import PictureError, UsrnetError
-    from usrnet.estimate import estimate_file, noise_to_feed
+    from usrnet.estimate import Shake, estimate_file, noise_to_feed
     from usrnet.restoration.jobs import find_pictures
     from usrnet.restoration.light import check_light
 
@@ -40,6 +44,7 @@ def estimate(
     in_light = check_light(light)
     if shake and scale != 1:
         raise UsrnetError(f"--shake needs --scale 1, not {scale}")
+    in_shake: Shake = "auto" if shake is None else "try" if shake else "off"
     paths = [path for path, _ in find_pictures(inputs)]
     if output is not None and len(paths) != 1:
         raise UsrnetError(f"{output} is for one kernel, but there are {len(paths)} pictures")
@@ -48,7 +53,7 @@ def estimate(
     failures = 0
     for path in paths:
         try:
-            found = estimate_file(path, scale=scale, light=in_light, shake="try" if shake else "off")
+            found = estimate_file(path, scale=scale, light=in_light, shake=in_shake)
         except PictureError as error:
             print(f"usrnet: {error}", file=sys.stderr)
             failures += 1

@@ -9,6 +9,7 @@ from typing import Any
 
 from usrnet.estimate.estimator import (
     Estimate,
+    Shake,
     estimate,
     estimate_file,
     estimate_parts,
@@ -18,6 +19,7 @@ from usrnet.estimate.estimator import (
 
 __all__ = [
     "Estimate",
+    "Shake",
     "estimate",
     "estimate_file",
     "estimate_parts",

@@ -34,9 +34,14 @@ if TYPE_CHECKING:
 
     from usrnet.restoration import Restorer
 
+Shake = Literal["auto", "off", "try"]
+"""Whether the kernel of camera shake is looked for, at ×1: where it looks shaken, never, or always."""
+
 PART, PARTS = 512, 3  # of pictures above PARTS² parts, so many squares of this side in both directions are looked at
 UNSURE = 0.4  # spread of the logarithm of the width at which the default counts as much as the picture
 SHARP = 0.45  # pixels: at ×1 a blur below this is none
+SAYS_LITTLE = "the picture says little about its blur: the widths are drawn towards the default ones"
+LOOKS_SHAKEN = "looks shaken: a Gaussian describes it badly"
 LEAST_NOISE = 1.0  # fed to the restoration: a wrong kernel does less harm, the right one loses 0.1 dB
 
 
@@ -124,7 +129,7 @@ def estimate(
     scale: int = 2,
     jpeg: Jpeg | None = None,
     light: Light = "auto",
-    shake: Literal["off", "try"] = "off",
+    shake: Shake = "auto",
     restorer: "Restorer | None" = None,
 ) -> Estimate:
     """The blur kernel and the noise level of an image.
@@ -142,8 +147,9 @@ def estimate(
     light : {"auto", "linear", "stored"}
         In what the blur is looked for, as ``restore`` takes it: the light of images that a camera took, the stored
         values of others.
-    shake : {"off", "try"}
-        ``"try"`` looks for the kernel of camera shake as well, at ×1 only; that takes longer.
+    shake : {"auto", "off", "try"}
+        Whether the kernel of camera shake is looked for, which takes some seconds: at ×1 where the image looks
+        shaken, never, or always (at ×1 only).
     restorer : Restorer, optional
         What ``shake`` restores with; ``default`` if None.
 
@@ -168,32 +174,29 @@ def estimate(
     scale = check_scale(scale)
     source = pictures.from_any(image)
     pixels, curve = source.plain(), choose_curve(light, **source.metadata.storage)
-    found = estimate_parts(parts_of(pixels), scale=scale, jpeg=jpeg or source.metadata.jpeg, curve=curve)
-    return shaken(found, pixels, restorer, curve=curve) if shake == "try" else found
+    known = {"jpeg": jpeg or source.metadata.jpeg, "curve": curve, "shake": shake, "restorer": restorer}
+    return estimate_parts(parts_of(pixels), scale=scale, **known)
 
 
-def estimate_file(
-    path: Path, *, scale: int = 2, light: Light = "auto", shake: Literal["off", "try"] = "off"
-) -> Estimate:
+def estimate_file(path: Path, *, scale: int = 2, light: Light = "auto", shake: Shake = "auto") -> Estimate:
     """The blur kernel and the noise level of a picture file; of a large TIFF only parts are read.
 
     ``light`` and ``shake`` as for :func:`estimate`. Raises ``PictureError`` when the file cannot be read.
     """
     scale = check_scale(scale)
-    if shake == "off" and path.suffix.lower() in (".tif", ".tiff"):
+    if path.suffix.lower() in (".tif", ".tiff"):
         try:
             with tiff.TiffFile(path) as file:
                 rows = file.rows()
                 usual = rows.dtype in (np.uint8, np.uint16) and rows.declared is None and not rows.extra
                 if rows.by_rows and usual and rows.missing is None:
                     curve = choose_curve(light, **rows.metadata().storage)
-                    return estimate_parts(parts_of(rows), scale=scale, curve=curve)
+                    return estimate_parts(parts_of(rows), scale=scale, curve=curve, shake=shake)
         except PictureError:
             pass  # the other reader knows more kinds, and says what is wrong
     picture = pictures.read(path)
     curve = choose_curve(light, **picture.metadata.storage)
-    found = estimate_parts(parts_of(picture.pixels), scale=scale, jpeg=picture.metadata.jpeg, curve=curve)
-    return shaken(found, picture.pixels, curve=curve) if shake == "try" else found
+    return estimate_parts(parts_of(picture.pixels), scale=scale, jpeg=picture.metadata.jpeg, curve=curve, shake=shake)
 
 
 def parts_of(pixels: Any) -> list[np.ndarray]:
@@ -213,12 +216,27 @@ def parts_of(pixels: Any) -> list[np.ndarray]:
 
 
 def estimate_parts(
-    parts: Sequence[np.ndarray], *, scale: int, jpeg: Jpeg | None = None, curve: Curve | None = None
+    parts: Sequence[np.ndarray],
+    *,
+    scale: int,
+    jpeg: Jpeg | None = None,
+    curve: Curve | None = None,
+    shake: Shake = "off",
+    restorer: "Restorer | None" = None,
 ) -> Estimate:
     """The estimate from parts of one picture, arrays of one kind.
 
     ``curve``: how light is stored, where the blur wanted is that of light. The noise is that of the stored values.
+    ``shake`` and ``restorer`` as for :func:`estimate`.
     """
+    found = _gaussian(parts, scale=scale, jpeg=jpeg, curve=curve)
+    if shake == "try" or (shake == "auto" and scale == 1 and LOOKS_SHAKEN in found.notes):
+        return shaken(found, parts, restorer, curve=curve)
+    return found
+
+
+def _gaussian(parts: Sequence[np.ndarray], *, scale: int, jpeg: Jpeg | None, curve: Curve | None) -> Estimate:
+    """Noise, and a blur like a Gaussian."""
     views, gain = _views(parts)
     if not views:
         notes = ["nothing to be seen: the picture is of one colour, or smaller than 8×8 pixels"]
@@ -236,6 +254,7 @@ def estimate_parts(
     if factor:
         notes.append(f"looks enlarged by {factor}: shrink it by that first, there is nothing between its pixels")
 
+    peculiar = drawn > 0.25 or factor is not None  # with spectra like those of nothing else
     step = 0.0 if jpeg is None else float(np.mean(jpeg.tables[0]))
     spectra, told, places = _tiles(views, curve)
     level = noise.level / gain
@@ -246,16 +265,15 @@ def estimate_parts(
     single = predict(spectra, scale=scale, noise_level=told, step=step, each=True)
     width_of_tiles = scale * np.sqrt(np.exp(single.mean[:, 0].numpy()))
     notes += _varying(single, width_of_tiles)
-    certain = 0.5 if drawn > 0.25 or factor else 0.8 if noise.jpeg else 1.0
+    certain = 0.5 if peculiar else 0.8 if noise.jpeg else 1.0
     confidence = fused.confidence * certain * (1.0 if noise.certain else 0.7)
     if confidence < 0.5:
-        notes.append("the picture says little about its blur: the widths are drawn towards the default ones")
+        notes.append(SAYS_LITTLE)
     regions = np.column_stack([places, width_of_tiles])
     answer = _answer(fused, scale, level, confidence, notes, regions, noise)
     answer = replace(answer, noise_notes=noise_notes)
-    if fused.family == "motion" and answer.text != "delta":
-        note = "looks shaken: a Gaussian describes it badly"
-        return replace(answer, notes=[*answer.notes, note], confidence=0.5 * answer.confidence)
+    if fused.family == "motion" and answer.text != "delta" and not peculiar:
+        return replace(answer, notes=[*answer.notes, LOOKS_SHAKEN], confidence=0.5 * answer.confidence)
     return answer
 
 
@@ -415,20 +433,24 @@ def _answer(
 
 
 def shaken(
-    gaussian: Estimate, pixels: np.ndarray, restorer: "Restorer | None" = None, *, curve: Curve | None = None
+    gaussian: Estimate,
+    parts: Sequence[np.ndarray],
+    restorer: "Restorer | None" = None,
+    *,
+    curve: Curve | None = None,
 ) -> Estimate:
     """With the kernel of camera shake in place of a Gaussian, if one is found; else the same with a sentence.
 
-    ``pixels``: the picture; ``curve``: how it stores light, if the blur is that of light. Raises ``UsrnetError`` at
-    scales other than 1.
+    It is looked for in the part with the most structure. ``curve``: how that stores light, if the blur is that of
+    light. Raises ``UsrnetError`` at scales other than 1.
     """
     from usrnet.estimate import shake
     from usrnet.restoration import Restorer
 
     if gaussian.scale != 1:
         raise UsrnetError(f"camera shake is looked for at scale 1 only, not at {gaussian.scale}")
-    views, gain = _views([pixels])
-    view = views[0] if views else None
+    views, gain = _views(parts)
+    view = max(views, key=lambda view: np.abs(np.diff(view.grey, axis=0)).sum(), default=None)
     if view is None or min(view.grey.shape) < shake.SMALLEST:
         note = f"too small to look for shake: it takes {shake.SMALLEST}×{shake.SMALLEST} pixels"
         return replace(gaussian, notes=[*gaussian.notes, note])
@@ -448,7 +470,10 @@ def shaken(
         widths=(major, minor),
         degrees=degrees,
         confidence=max(0.0, min(1.0, found.agreement)),
-        notes=[*gaussian.noise_notes, "camera shake: the kernel has no formula"],
+        notes=[
+            *(note for note in gaussian.notes if note not in (SAYS_LITTLE, LOOKS_SHAKEN)),
+            "camera shake: the kernel has no formula",
+        ],
     )
 
 

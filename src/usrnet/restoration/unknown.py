@@ -105,7 +105,13 @@ def settle(known: Observation | Unknown, pixels: Any, beside: "Metadata") -> "tu
     from usrnet.estimate import estimate_parts, noise_to_feed, parts_of
 
     curve = choose_curve(known.light, **stored)
-    found = estimate_parts(parts_of(pixels), scale=known.scale, jpeg=beside.jpeg, curve=curve)
+    found = estimate_parts(
+        parts_of(pixels),
+        scale=known.scale,
+        jpeg=beside.jpeg,
+        curve=curve,
+        shake="off" if known.taps is not None else "auto",
+    )
     taps = kernels.resolve(found.kernel, scale=known.scale) if known.taps is None else known.taps
     level = noise_to_feed(found.noise_level) if known.noise_level is None else known.noise_level
     observation = Observation(known.scale, taps, level, known.saturation, field=known.field)
