@@ -20,7 +20,7 @@ def estimate(
         bool | None,
         typer.Option(
             "--shake/--no-shake",
-            help="Look for the kernel of camera shake, at --scale 1; some seconds. [where it looks shaken]",
+            help="Look for the kernel of camera shake; some seconds. [at --scale 1 where it looks shaken]",
         ),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object per picture.")] = False,
@@ -42,8 +42,6 @@ def estimate(
 
     check_scale(scale)
     in_light = check_light(light)
-    if shake and scale != 1:
-        raise UsrnetError(f"--shake needs --scale 1, not {scale}")
     in_shake: Shake = "auto" if shake is None else "try" if shake else "off"
     paths = [path for path, _ in find_pictures(inputs)]
     if output is not None and len(paths) != 1:

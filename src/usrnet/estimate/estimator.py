@@ -19,7 +19,7 @@ import torch
 from usrnet import io as pictures
 from usrnet import kernels
 from usrnet.degradation import check_scale
-from usrnet.errors import PictureError, UsrnetError
+from usrnet.errors import PictureError
 from usrnet.estimate import covariance, masks
 from usrnet.estimate.network import FAMILIES, Answer, predict
 from usrnet.estimate.noise import BLOCK, LUMA, ROUNDING, Noise, measure, noise_of
@@ -35,13 +35,14 @@ if TYPE_CHECKING:
     from usrnet.restoration import Restorer
 
 Shake = Literal["auto", "off", "try"]
-"""Whether the kernel of camera shake is looked for, at ×1: where it looks shaken, never, or always."""
+"""Whether the kernel of camera shake is looked for: at ×1 where a picture looks shaken, never, or always."""
 
 PART, PARTS = 512, 3  # of pictures above PARTS² parts, so many squares of this side in both directions are looked at
 UNSURE = 0.4  # spread of the logarithm of the width at which the default counts as much as the picture
 SHARP = 0.45  # pixels: at ×1 a blur below this is none
 SAYS_LITTLE = "the picture says little about its blur: the widths are drawn towards the default ones"
 LOOKS_SHAKEN = "looks shaken: a Gaussian describes it badly"
+MAY_BE_SHAKEN = "may be shaken, which a Gaussian describes badly: `--shake` looks for its kernel"
 LEAST_NOISE = 1.0  # fed to the restoration: a wrong kernel does less harm, the right one loses 0.1 dB
 
 
@@ -149,7 +150,7 @@ def estimate(
         values of others.
     shake : {"auto", "off", "try"}
         Whether the kernel of camera shake is looked for, which takes some seconds: at ×1 where the image looks
-        shaken, never, or always (at ×1 only).
+        shaken, never, or always.
     restorer : Restorer, optional
         What ``shake`` restores with; ``default`` if None.
 
@@ -274,6 +275,10 @@ def _gaussian(parts: Sequence[np.ndarray], *, scale: int, jpeg: Jpeg | None, cur
     answer = replace(answer, noise_notes=noise_notes)
     if fused.family == "motion" and answer.text != "delta" and not peculiar:
         return replace(answer, notes=[*answer.notes, LOOKS_SHAKEN], confidence=0.5 * answer.confidence)
+    if scale > 1 and not peculiar:  # a shake is more easily seen as it lies on the grid of the picture
+        as_it_is = fuse(predict(spectra, scale=1, noise_level=told, step=step), 1)
+        if as_it_is.family == "motion":
+            return replace(answer, notes=[*answer.notes, MAY_BE_SHAKEN])
     return answer
 
 
@@ -441,14 +446,12 @@ def shaken(
 ) -> Estimate:
     """With the kernel of camera shake in place of a Gaussian, if one is found; else the same with a sentence.
 
-    It is looked for in the part with the most structure. ``curve``: how that stores light, if the blur is that of
-    light. Raises ``UsrnetError`` at scales other than 1.
+    It is looked for in the part with the most structure, at ×1; for other scales it is enlarged, and placed.
+    ``curve``: how the picture stores light, if the blur is that of light.
     """
     from usrnet.estimate import shake
     from usrnet.restoration import Restorer
 
-    if gaussian.scale != 1:
-        raise UsrnetError(f"camera shake is looked for at scale 1 only, not at {gaussian.scale}")
     views, gain = _views(parts)
     view = max(views, key=lambda view: np.abs(np.diff(view.grey, axis=0)).sum(), default=None)
     if view is None or min(view.grey.shape) < shake.SMALLEST:
@@ -462,16 +465,19 @@ def shaken(
     found = shake.find(seen, noise_level=level, restore=restore)
     if not found.accepted:
         return replace(gaussian, notes=[*gaussian.notes, f"no shake that is sure: {found.reason}"])
-    major, minor, degrees = covariance.axes(covariance.moments(found.kernel))
+    scale, taps = gaussian.scale, found.kernel
+    if scale > 1:
+        taps = kernels.align(shake.enlarged(taps, scale, scale * len(taps) | 1), scale)
+    major, minor, degrees = covariance.axes(covariance.moments(taps))
     return replace(
         gaussian,
-        kernel=found.kernel,
+        kernel=taps,
         text=None,
         widths=(major, minor),
         degrees=degrees,
         confidence=max(0.0, min(1.0, found.agreement)),
         notes=[
-            *(note for note in gaussian.notes if note not in (SAYS_LITTLE, LOOKS_SHAKEN)),
+            *(note for note in gaussian.notes if note not in (SAYS_LITTLE, LOOKS_SHAKEN, MAY_BE_SHAKEN)),
             "camera shake: the kernel has no formula",
         ],
     )

@@ -1,4 +1,4 @@
-"""Camera shake at ×1: a kernel without a formula, by restoring and explaining in turns.
+"""Camera shake: a kernel without a formula, by restoring and explaining in turns.
 
     x ← restored(y, k, σ_i),   k ← argmin_k Σ ‖∇x ⊗ k − ∇y‖² + γ ‖∇k‖²,  k ≥ 0, Σ k = 1,
 
@@ -173,11 +173,11 @@ def coarse_to_fine(whole: np.ndarray, *, restore: Restore, down: bool, side: int
         height, width = (length // 8 * 8 for length in picture.shape[:2])
         for level in COARSE:
             kernel, _ = _turned([picture[:height, :width]], kernel, level, restore)
-        kernel = _enlarged(kernel, COARSER, wider)
+        kernel = enlarged(kernel, COARSER, wider)
     return kernel
 
 
-def _enlarged(kernel: np.ndarray, factor: float, side: int) -> np.ndarray:
+def enlarged(kernel: np.ndarray, factor: float, side: int) -> np.ndarray:
     """A kernel stretched about its centre into a window side×side."""
     offset = len(kernel) // 2 - (side // 2) / factor
     made = ndimage.affine_transform(kernel, np.eye(2) / factor, offset=offset, output_shape=(side, side), order=1)
