@@ -1,4 +1,4 @@
-"""Where blur and noise are found and where they are not: the figure of docs/estimate.md.
+"""Where blur and noise are found and where they are not: the figures of docs/estimate.md.
 
     python examples/estimate_figures.py OUT [--model default]
 
@@ -47,6 +47,20 @@ def row(
     return pictures
 
 
+def shaken_row(name: str, truth: np.ndarray, kernel: str, restorer: Restorer) -> list[tuple[str, np.ndarray]]:
+    """A shaken photo, and restored with the kernel that is found, of which nobody knows where it lies."""
+    small = usrnet.degrade(truth, kernel, scale=1, noise_level=2.55)
+    found = usrnet.estimate(small, scale=1, restorer=restorer)
+    print(f"{name}: {found}")
+    fed = noise_to_feed(found.noise_level)
+    restored = restorer(small, scale=1, kernel=found.kernel, noise_level=fed, light="stored")
+    inside = slice(2 * MARGIN, -2 * MARGIN)
+    return [
+        (text, picture[inside, inside])
+        for text, picture in ((name, small), ("kernel found by the program", restored), ("truth", truth))
+    ]
+
+
 def two_depths(truth: np.ndarray, scale: int) -> np.ndarray:
     """The left half sharp, the right half out of focus."""
     near, far = (usrnet.degrade(truth, f"gaussian:{width}", scale=scale, noise_level=2) for width in (0.8, 3.0))
@@ -82,7 +96,13 @@ def main() -> None:
     parser.add_argument("--model", default="default")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
-    save(options.out / "estimate_failures.jpg", sheet(rows(Restorer(options.model))))
+    import skimage.data
+
+    restorer = Restorer(options.model)
+    photos = {"motion:5": skimage.data.astronaut()[:312, 80:392], "motion:3": skimage.data.coffee()[40:352, 130:442]}
+    shakes = [shaken_row("shaken, noise 2.55", photo, kernel, restorer) for kernel, photo in photos.items()]
+    save(options.out / "estimate_shake.jpg", sheet(shakes))
+    save(options.out / "estimate_failures.jpg", sheet(rows(restorer)))
 
 
 if __name__ == "__main__":

@@ -19,8 +19,9 @@ R. Fergus, "Blind deconvolution using a normalized sparsity measure", CVPR 2011)
 with the true kernel than with what the turns had found in 23; what was left unexplained was smaller in 7.
 
 The shake was one for all of the picture: from the start that is chosen the two halves go on by themselves, and an
-answer is accepted only if they still say the same, if what it cannot explain is no more than the noise, if it is a
-blur at all, and if the restored picture does not swing beyond black and white.
+answer is accepted only if they still say the same (the more so where it is spread thin, or the restored picture is
+hardly sharper), if what it cannot explain is no more than the noise, if it is a blur at all, and if the restored
+picture does not swing beyond black and white.
 """
 
 from collections.abc import Callable, Sequence
@@ -43,15 +44,20 @@ WEIGHTS = (0.04, 0.1)  # of the sparsity of the pyramid
 COARSER = 1.6  # from one scale to the next …
 COARSE = (20.0, 14.0)  # … and σ fed to the restoration in turns at each
 TRIAL = (20.0, 14.0, 10.0)  # σ fed to the restoration in turns: from every start …
-KEPT = 4  # … of which so many go on after the first,
+KEPT = 3  # … of which so many go on after the first,
 FINISH = (10.0, 10.0, 7.0)  # and from the best ones: nearer to the noise they fit it
 FINISHED = 2
 STRIDE = 2.0  # how far a turn follows what it finds: the way is long and nearly straight
 SWINGS = 0.1  # what a grey level beyond black and white counts beside ‖∇x‖₁ / ‖∇x‖₂
-MEET = 0.6  # correlation of the kernels of the two halves
+MEET = 0.6  # correlation of the kernels of the two halves …
+MEET_CLOSER = 0.95  # … and where the kernel is doubtful: if it is spread thin or the result is hardly sharper
 SHARP = 0.25  # sum of the squares of a kernel that hardly blurs
 UNEXPLAINED = 1.25  # standard deviations of the noise
+THIN = 0.012  # sum of the squares of a kernel that is spread thin
+SHARPER = 0.96  # ‖∇x‖₁ / ‖∇x‖₂ after and before
 SWING = 0.35  # grey levels beyond black and white, in the mean
+
+NO_BLUR = np.ones((1, 1))
 
 Restore = Callable[[np.ndarray, np.ndarray, float], np.ndarray]
 """Picture H×W×C in [0,1], kernel, noise level on the 0–255 scale → restored picture, not clipped."""
@@ -105,9 +111,11 @@ def find(colour: np.ndarray, *, noise_level: float, restore: Restore) -> Shake:
     residual = float(np.mean([_unexplained(y, x, kernel) for y, x in zip(parts, restored, strict=True)]))
     swing = float(np.mean([_beyond(x) for x in restored]))
     reason = ""
-    if agreement < MEET:
+    as_it_was = [restore(part, NO_BLUR, sigma) for part in parts]
+    doubtful = _square_sum(kernel) < THIN or _mean_sparsity(restored) > SHARPER * _mean_sparsity(as_it_was)
+    if agreement < (MEET_CLOSER if doubtful else MEET):
         reason = "its two halves say different things"
-    elif float(np.square(kernel).sum()) > SHARP:
+    elif _square_sum(kernel) > SHARP:
         reason = "what was found is hardly a blur"
     elif residual > UNEXPLAINED * sigma + 0.5:
         reason = "no kernel explains it"
@@ -137,6 +145,14 @@ def _made_a_kernel(taps: np.ndarray, *, least: float, speck: float) -> np.ndarra
 def _doubt(restored: Sequence[np.ndarray]) -> float:
     """What speaks against the kernel that parts of a picture were restored with."""
     return float(np.mean([sparsity(x) + SWINGS * _beyond(x) for x in restored]))
+
+
+def _square_sum(kernel: np.ndarray) -> float:
+    return float(np.square(kernel).sum())
+
+
+def _mean_sparsity(pictures: Sequence[np.ndarray]) -> float:
+    return float(np.mean([sparsity(picture) for picture in pictures]))
 
 
 def sparsity(picture: np.ndarray) -> float:
