@@ -20,8 +20,8 @@ with the true kernel than with what the turns had found in 23; what was left une
 
 The shake was one for all of the picture: from the start that is chosen the two halves go on by themselves, and an
 answer is accepted only if they still say the same (the more so where it is spread thin, or the restored picture is
-hardly sharper), if what it cannot explain is no more than the noise, if it is a blur at all, and if the restored
-picture does not swing beyond black and white.
+hardly sharper or rings a bit), if what it cannot explain is no more than the noise, if it is a blur at all, and if
+the restored picture does not swing beyond black and white.
 """
 
 from collections.abc import Callable, Sequence
@@ -50,12 +50,15 @@ FINISHED = 2
 STRIDE = 2.0  # how far a turn follows what it finds: the way is long and nearly straight
 SWINGS = 0.1  # what a grey level beyond black and white counts beside ‖∇x‖₁ / ‖∇x‖₂
 MEET = 0.6  # correlation of the kernels of the two halves …
-MEET_CLOSER = 0.95  # … and where the kernel is doubtful: if it is spread thin or the result is hardly sharper
+MEET_CLOSER = (
+    0.95  # … and where the kernel is doubtful: it is spread thin, the result is hardly sharper or rings a bit
+)
 SHARP = 0.25  # sum of the squares of a kernel that hardly blurs
 UNEXPLAINED = 1.25  # standard deviations of the noise
 THIN = 0.012  # sum of the squares of a kernel that is spread thin
 SHARPER = 0.96  # ‖∇x‖₁ / ‖∇x‖₂ after and before
-SWING = 0.35  # grey levels beyond black and white, in the mean
+SWING = 0.35  # grey levels beyond black and white, in the mean: it rings …
+FAINT_SWING = 0.15  # … or rings a bit
 
 NO_BLUR = np.ones((1, 1))
 
@@ -112,7 +115,8 @@ def find(colour: np.ndarray, *, noise_level: float, restore: Restore) -> Shake:
     swing = float(np.mean([_beyond(x) for x in restored]))
     reason = ""
     as_it_was = [restore(part, NO_BLUR, sigma) for part in parts]
-    doubtful = _square_sum(kernel) < THIN or _mean_sparsity(restored) > SHARPER * _mean_sparsity(as_it_was)
+    hardly_sharper = _mean_sparsity(restored) > SHARPER * _mean_sparsity(as_it_was)
+    doubtful = hardly_sharper or _square_sum(kernel) < THIN or swing > FAINT_SWING
     if agreement < (MEET_CLOSER if doubtful else MEET):
         reason = "its two halves say different things"
     elif _square_sum(kernel) > SHARP:
