@@ -41,8 +41,10 @@ PART, PARTS = 512, 3  # of pictures above PARTS² parts, so many squares of this
 UNSURE = 0.4  # spread of the logarithm of the width at which the default counts as much as the picture
 SHARP = 0.45  # pixels: at ×1 a blur below this is none
 SAYS_LITTLE = "the picture says little about its blur: the widths are drawn towards the default ones"
+ALREADY_SHARP = "already sharp: there is no blur to undo"
 LOOKS_SHAKEN = "looks shaken: a Gaussian describes it badly"
 MAY_BE_SHAKEN = "may be shaken, which a Gaussian describes badly: `--shake` looks for its kernel"
+OF_A_GAUSSIAN = SAYS_LITTLE, ALREADY_SHARP, LOOKS_SHAKEN, MAY_BE_SHAKEN  # notes that a shake makes void
 LEAST_NOISE = 1.0  # fed to the restoration: a wrong kernel does less harm, the right one loses 0.1 dB
 
 
@@ -424,7 +426,7 @@ def _answer(
     found = covariance.exponential(torch.from_numpy(fused.mean)[None])[0].numpy() * scale**2
     major, minor, degrees = covariance.axes(found)
     if scale == 1 and math.sqrt(major * minor) < SHARP:
-        notes = [*notes, "already sharp: there is no blur to undo"]
+        notes = [*notes, ALREADY_SHARP]
         return Estimate(
             scale, kernels.delta(), "delta", level, (major, minor), 0.0, confidence, notes, regions, noise
         )
@@ -454,7 +456,9 @@ def shaken(
 
     views, gain = _views(parts)
     view = max(views, key=lambda view: np.abs(np.diff(view.grey, axis=0)).sum(), default=None)
-    if view is None or min(view.grey.shape) < shake.SMALLEST:
+    if view is None:  # nothing to be seen, as was said
+        return gaussian
+    if min(view.grey.shape) < shake.SMALLEST:
         note = f"too small to look for shake: it takes {shake.SMALLEST}×{shake.SMALLEST} pixels"
         return replace(gaussian, notes=[*gaussian.notes, note])
     restore = shake.restoring(restorer or Restorer("default", tile="off"))
@@ -477,7 +481,7 @@ def shaken(
         degrees=degrees,
         confidence=max(0.0, min(1.0, found.agreement)),
         notes=[
-            *(note for note in gaussian.notes if note not in (SAYS_LITTLE, LOOKS_SHAKEN, MAY_BE_SHAKEN)),
+            *(note for note in gaussian.notes if note not in OF_A_GAUSSIAN),
             "camera shake: the kernel has no formula",
         ],
     )

@@ -96,7 +96,7 @@ def find(colour: np.ndarray, *, noise_level: float, restore: Restore) -> Shake:
     whole = _busiest(colour, START)
     tried = [(0.0, kernel) for kernel in starts(colour, whole, sigma=sigma, restore=restore)]
     for turn, level in enumerate(TRIAL):
-        turned = [_turned([whole], kernel, level, restore) for _, kernel in tried]
+        turned = [_turned([whole], kernel, max(level, sigma), restore) for _, kernel in tried]
         tried = [(_doubt(restored), kernel) for kernel, restored in turned]
         if turn == 0:
             tried = sorted(tried, key=itemgetter(0))[:KEPT]
@@ -109,7 +109,7 @@ def find(colour: np.ndarray, *, noise_level: float, restore: Restore) -> Shake:
         restored = [restore(part, kernel, sigma) for part in parts]
         found.append((_doubt(restored), start, kernel, restored))
     _, start, kernel, restored = min(found, key=itemgetter(0))
-    alone = [_turned([part], start, TRIAL[-1], restore)[0] for part in parts]
+    alone = [_turned([part], start, max(TRIAL[-1], sigma), restore)[0] for part in parts]
     agreement = correlation(alone[0], alone[-1])
     residual = float(np.mean([_unexplained(y, x, kernel) for y, x in zip(parts, restored, strict=True)]))
     swing = float(np.mean([_beyond(x) for x in restored]))
