@@ -177,8 +177,8 @@ def estimate(
     scale = check_scale(scale)
     source = pictures.from_any(image)
     pixels, curve = source.plain(), choose_curve(light, **source.metadata.storage)
-    known = {"jpeg": jpeg or source.metadata.jpeg, "curve": curve, "shake": shake, "restorer": restorer}
-    return estimate_parts(parts_of(pixels), scale=scale, **known)
+    jpeg = jpeg or source.metadata.jpeg
+    return estimate_parts(parts_of(pixels), scale=scale, jpeg=jpeg, curve=curve, shake=shake, restorer=restorer)
 
 
 def estimate_file(path: Path, *, scale: int = 2, light: Light = "auto", shake: Shake = "auto") -> Estimate:

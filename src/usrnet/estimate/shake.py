@@ -114,10 +114,14 @@ def find(colour: np.ndarray, *, noise_level: float, restore: Restore) -> Shake:
     residual = float(np.mean([_unexplained(y, x, kernel) for y, x in zip(parts, restored, strict=True)]))
     swing = float(np.mean([_beyond(x) for x in restored]))
     reason = ""
-    as_it_was = [restore(part, NO_BLUR, sigma) for part in parts]
-    hardly_sharper = _mean_sparsity(restored) > SHARPER * _mean_sparsity(as_it_was)
-    doubtful = hardly_sharper or _square_sum(kernel) < THIN or swing > FAINT_SWING
-    if agreement < (MEET_CLOSER if doubtful else MEET):
+
+    def doubtful() -> bool:
+        if swing > FAINT_SWING or _square_sum(kernel) < THIN:
+            return True
+        as_it_was = [restore(part, NO_BLUR, sigma) for part in parts]
+        return _mean_sparsity(restored) > SHARPER * _mean_sparsity(as_it_was)
+
+    if agreement < MEET or (agreement < MEET_CLOSER and doubtful()):
         reason = "its two halves say different things"
     elif _square_sum(kernel) > SHARP:
         reason = "what was found is hardly a blur"
