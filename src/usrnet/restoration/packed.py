@@ -2,9 +2,9 @@
 
 Weights are converted and laid out for oneDNN once for every size of picture instead of in every call, and ReLU and
 the sum of a residual block are done inside the convolution that comes before. Wide float32 layers use Winograd's
-convolution, which has a quarter of the multiplications. Which code runs follows from the number of channels, the
-type and the size alone, so that equal pictures give equal bytes. The inner layers may be bfloat16; head, tail and
-the outermost sum stay float32, where rounding costs most (measured in docs/speed.md).
+convolution, which has a quarter of the multiplications. Which code runs follows from the processor, the number of
+channels, the type and the size alone, so that on one machine equal pictures give equal bytes. The inner layers may
+be bfloat16; head, tail and the outermost sum stay float32, where rounding costs most (measured in docs/speed.md).
 """
 
 import torch
@@ -39,7 +39,6 @@ def pack(model: nn.Module, dtype: torch.dtype) -> nn.Module | None:
 
 BAND = 128  # rows
 LAYOUTS = 6  # of the weights of one layer that are kept: the tiles of a picture, and their bands, are few sizes
-WINOGRAD_CHANNELS = 128  # from here on fewer multiplications are worth the transforms
 BAND_BYTES = 4 * 2**20  # of a band of a residual block's inner map: it stays in the caches
 
 
@@ -236,6 +235,11 @@ class _Transposed(nn.Module):
         return F.conv_transpose2d(x, self.weight, stride=2)
 
 
+def winograd_channels() -> int:
+    """From how many channels on fewer multiplications are worth the transforms: where they are fast, from more on."""
+    return 128 if "AVX512" in torch.backends.cpu.get_cpu_capability() else 64
+
+
 def _plain(layer: nn.Module) -> nn.Conv2d:
     assert isinstance(layer, nn.Conv2d)
     return layer
@@ -248,7 +252,7 @@ def _stage(part: nn.Sequential, dtype: torch.dtype) -> nn.Sequential:
             layers.append(_Transposed(layer, dtype))
         elif not isinstance(layer, ResBlock):
             layers.append(_Convolution(layer, dtype))
-        elif dtype == torch.float32 and _plain(layer.res[0]).in_channels >= WINOGRAD_CHANNELS:
+        elif dtype == torch.float32 and _plain(layer.res[0]).in_channels >= winograd_channels():
             layers.append(_WinogradResidual(layer))
         else:
             layers.append(_Residual(layer, dtype))

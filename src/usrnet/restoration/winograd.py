@@ -6,7 +6,9 @@ polynomials behind it are evaluated at 0, ±1/√2, ±√2 and ∞: half of the 
 and twice that of a plain convolution in float32.
 """
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Iterator, Sequence
+from math import prod
 
 import numpy as np
 import torch
@@ -15,7 +17,7 @@ from torch import Tensor
 POINTS = (0.0, 0.5**0.5, -(0.5**0.5), 2**0.5, -(2**0.5))
 PIXELS, TAPS = 4, 3  # one piece, along one axis
 SIDE = PIXELS + TAPS - 1
-BAND_BYTES = 2 * 2**20  # of one transformed band of rows: what stays in the caches between the steps
+PIECES = 128  # of a band of rows: enough to read the weights seldom, few enough to stay in the caches
 
 
 def matrices() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -56,37 +58,59 @@ class Winograd:
 
     def _bands(self, x: Tensor, target: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Bands of rows of the target, H×W×O, each with what belongs there."""
-        height, width, channels = x.shape[2], x.shape[3], self.inputs
-        down, across = -(-height // PIXELS), -(-width // PIXELS)  # pieces
-        band = max(1, min(down, BAND_BYTES // (SIDE**2 * across * channels * x.element_size())))
-        line = (PIXELS * across + 2) * channels  # numbers in a row with a border of zeros
-        padded = x.new_zeros(PIXELS * band + 2, PIXELS * across + 2, channels)
-        pieces = padded.as_strided((band, SIDE, line), (PIXELS * line, line, 1))
-        halfway = x.new_empty(band, SIDE, line)
-        columns = halfway.as_strided(
-            (SIDE, SIDE, band, across, channels), (line, channels, SIDE * line, PIXELS * channels, 1)
-        )
-        gathered = x.new_empty(SIDE, SIDE, band * across * channels)
-        transformed = x.new_empty(SIDE, SIDE, band * across * channels)
-        product = x.new_empty(SIDE**2, band * across, self.outputs)
-        half_back = x.new_empty(PIXELS, SIDE * band * across * self.outputs)
-        result = x.new_empty(PIXELS, PIXELS, band * across * self.outputs)
+        height, width = x.shape[2:]
+        across = -(-width // PIXELS)  # pieces
+        rows = PIXELS * max(1, PIECES // across)
         for picture, output in zip(x.permute(0, 2, 3, 1), target.permute(0, 2, 3, 1), strict=True):
-            for top in range(0, height, PIXELS * band):
-                bottom = min(top + PIXELS * band, height)
-                first, last = max(top - 1, 0), min(bottom + 1, height)
-                padded[: first - top + 1] = 0
-                padded[first - top + 1 : last - top + 1, 1 : width + 1] = picture[first:last]
-                padded[last - top + 1 :] = 0
-                torch.bmm(self.forth.expand(band, -1, -1), pieces, out=halfway)
-                gathered.view(columns.shape).copy_(columns)
-                torch.bmm(self.forth.expand(SIDE, -1, -1), gathered, out=transformed)
-                torch.bmm(transformed.view(SIDE**2, band * across, channels), self.weight, out=product)
-                torch.mm(self.back, product.view(SIDE, -1), out=half_back)
-                torch.bmm(self.back.expand(PIXELS, -1, -1), half_back.view(PIXELS, SIDE, -1), out=result)
-                part = result.view(PIXELS, PIXELS, band, across, self.outputs).permute(2, 0, 3, 1, 4)
-                if bottom - top < PIXELS * band or width < PIXELS * across:
-                    part = part.reshape(PIXELS * band, PIXELS * across, -1)[: bottom - top, :width]
-                    yield output[top:bottom], part
+            for top in range(0, height, rows):
+                band = output[top : top + rows]
+                down = -(-len(band) // PIXELS)
+                part = self._band(picture, top, down, across)
+                if band.shape[:2] == (PIXELS * down, PIXELS * across):
+                    yield band.view(down, PIXELS, across, PIXELS, -1), part
                 else:
-                    yield output[top:bottom].view(band, PIXELS, across, PIXELS, -1), part
+                    yield band, part.reshape(PIXELS * down, PIXELS * across, -1)[: len(band), :width]
+
+    def _band(self, picture: Tensor, top: int, down: int, across: int) -> Tensor:
+        """What belongs to ``down``×``across`` pieces from row ``top`` on, of a picture H×W×C: down×4×across×4×O."""
+        height, width, channels = picture.shape
+        pieces, line = down * across, (PIXELS * across + 2) * channels  # numbers in a row with a border of zeros
+        padded, halfway, gathered, transformed, product, half_back, result = _scratch(
+            (PIXELS * down + 2, PIXELS * across + 2, channels),
+            (down, SIDE, line),
+            (SIDE, SIDE, down, across, channels),
+            (SIDE, SIDE, pieces * channels),
+            (SIDE**2, pieces, self.outputs),
+            (PIXELS, SIDE * pieces * self.outputs),
+            (PIXELS, PIXELS, pieces * self.outputs),
+        )
+        first, last = max(top - 1, 0), min(top + PIXELS * down + 1, height)
+        padded[: first - top + 1] = 0
+        padded[last - top + 1 :] = 0
+        inside = padded[first - top + 1 : last - top + 1]
+        inside[:, 0] = 0
+        inside[:, width + 1 :] = 0
+        inside[:, 1 : width + 1] = picture[first:last]
+        overlapping = padded.as_strided(halfway.shape, (PIXELS * line, line, 1), padded.storage_offset())
+        torch.bmm(self.forth.expand(down, -1, -1), overlapping, out=halfway)
+        strides = (line, channels, SIDE * line, PIXELS * channels, 1)
+        gathered.copy_(halfway.as_strided(gathered.shape, strides, halfway.storage_offset()))
+        torch.bmm(self.forth.expand(SIDE, -1, -1), gathered.view(transformed.shape), out=transformed)
+        torch.bmm(transformed.view(SIDE**2, pieces, channels), self.weight, out=product)
+        torch.mm(self.back, product.view(SIDE, -1), out=half_back)
+        torch.bmm(self.back.expand(PIXELS, -1, -1), half_back.view(PIXELS, SIDE, -1), out=result)
+        return result.view(PIXELS, PIXELS, down, across, self.outputs).permute(2, 0, 3, 1, 4)
+
+
+_kept = threading.local()
+
+
+def _scratch(*shapes: Sequence[int]) -> list[Tensor]:
+    """Tensors whose content is left over. Their memory stays with the thread: new pages cost as much as a step."""
+    sizes = [-(-prod(shape) // 16) * 16 for shape in shapes]  # a cache line
+    kept: Tensor | None = getattr(_kept, "memory", None)
+    if kept is None or kept.numel() < sum(sizes):
+        with torch.inference_mode(mode=False):  # such a tensor may be written to everywhere
+            kept = _kept.memory = torch.empty(sum(sizes))
+    parts = kept[: sum(sizes)].split(sizes)
+    return [part[: prod(shape)].view(*shape) for part, shape in zip(parts, shapes, strict=True)]
