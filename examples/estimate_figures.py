@@ -3,7 +3,7 @@
     python examples/estimate_figures.py OUT [--model default]
 
 Photos of scikit-image are spoiled in ways that are known and restored twice: with what `usrnet.estimate` finds, and
-with what is true.
+with what is true. Others are enlarged as they are, with the blur that they came with.
 """
 
 import argparse
@@ -61,6 +61,20 @@ def shaken_row(name: str, truth: np.ndarray, kernel: str, restorer: Restorer) ->
     ]
 
 
+def real_row(name: str, photo: np.ndarray, restorer: Restorer) -> list[tuple[str, np.ndarray]]:
+    """A part of a photo, enlarged by two: nobody knows its blur."""
+    found = usrnet.estimate(photo, scale=2)
+    print(f"{name}: {found}")
+    image = Image.fromarray(photo)
+    pictures = [(name, np.asarray(image.resize((2 * image.width, 2 * image.height), Image.Resampling.BICUBIC)))]
+    for said, options in (
+        ("default width", {}),
+        (f"found: {found.widths[0]:.2f}", {"kernel": found.kernel, "noise_level": noise_to_feed(found.noise_level)}),
+    ):
+        pictures.append((said, restorer(photo, scale=2, light="stored", **options)))
+    return [(text, picture[80:344, 280:544]) for text, picture in pictures]
+
+
 def two_depths(truth: np.ndarray, scale: int) -> np.ndarray:
     """The left half sharp, the right half out of focus."""
     near, far = (usrnet.degrade(truth, f"gaussian:{width}", scale=scale, noise_level=2) for width in (0.8, 3.0))
@@ -102,6 +116,16 @@ def main() -> None:
     photos = {"motion:5": skimage.data.astronaut()[:312, 80:392], "motion:3": skimage.data.coffee()[40:352, 130:442]}
     shakes = [shaken_row("shaken, noise 2.55", photo, kernel, restorer) for kernel, photo in photos.items()]
     save(options.out / "estimate_shake.jpg", sheet(shakes))
+    real = {
+        "coins": skimage.data.coins(),
+        "rocket launch": skimage.data.rocket()[:, 120:],
+        "Hubble deep field": skimage.data.hubble_deep_field()[:400, 300:700],
+        "stained tissue": skimage.data.immunohistochemistry(),
+        "printed page": skimage.data.page(),
+        "chalk and pen": skimage.data.text(),
+    }
+    pictures = [real_row(name, photo, restorer) for name, photo in real.items()]
+    save(options.out / "estimate_real.jpg", sheet(pictures))
     save(options.out / "estimate_failures.jpg", sheet(rows(restorer)))
 
 

@@ -31,7 +31,11 @@ def test_gallery(tmp_path):
 def test_estimate_figures(tmp_path):
     command = [sys.executable, ROOT / "examples" / "estimate_figures.py", tmp_path, "--model", "tv"]
     subprocess.run(list(map(str, command)), check=True, capture_output=True)
-    assert {path.name for path in tmp_path.iterdir()} == {"estimate_failures.jpg"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "estimate_failures.jpg",
+        "estimate_real.jpg",
+        "estimate_shake.jpg",
+    }
 
 
 TEXTS = sorted(

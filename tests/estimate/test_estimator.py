@@ -142,6 +142,7 @@ def test_floats_and_grey_and_alpha_are_the_same_picture(photo):
     for other in (
         (small / 255).astype(np.float32),
         np.dstack([small, np.full(small.shape[:2], 255, np.uint8)]),
+        np.dstack([small, np.full(small.shape[:2], 90, np.uint8)]),
         Image.fromarray(small),
     ):
         found = estimate(other, scale=2)

@@ -306,7 +306,8 @@ class View:
         grey = colour[..., 0] if colour.shape[-1] == 1 else colour @ LUMA.astype(np.float32)
         if part.dtype == np.uint8 and colour.shape[-1] == 1:
             grey = grey.round()
-        visible = None if planes.alpha is None else planes.alpha >= 1 - 1 / 255
+        # By half of what is most: a picture that lets its ground shine through everywhere shows all it has.
+        visible = None if planes.alpha is None else planes.alpha > planes.alpha.max() / 2
         rows, columns = masks.inside(grey, visible)
         if min(rows.stop - rows.start, columns.stop - columns.start) < BLOCK:
             return None
