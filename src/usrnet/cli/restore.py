@@ -6,7 +6,7 @@ import os
 import sys
 import traceback
 import warnings
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -130,20 +130,11 @@ def restore(
     if as_json and any(job.target is sys.stdout.buffer for job in jobs):
         raise UsrnetError("--json and a picture cannot both go to standard output")
 
-    def say(text: str) -> None:
-        print(text, file=sys.stderr)
-
-    def print_record(outcome: "Outcome", more: dict[str, Any]) -> None:
-        source, target = outcome.job.names
-        record = {"input": source, "output": target, "status": outcome.status, **more}
-        print(json.dumps(record, ensure_ascii=False), flush=True)
-
     todo, settled = sort_out(jobs, overwrite=overwrite)
+    settings = {"scale": scale, "kernel": kernel or default_kernel(scale), "noise_level": level, "model": model}
+    report = Report(settings, as_json)
     for outcome in settled:
-        say(outcome.message)
-        if as_json:
-            print_record(outcome, {"reason": outcome.message})
-    failures = sum(outcome.status == "failed" for outcome in settled)
+        report.add(outcome)
     if todo:
         if output not in (None, "-"):
             target = Path(output)
@@ -156,6 +147,7 @@ def restore(
         restorer = Restorer(
             model, tile=tile, precision=precision, device=device, strength=strength, ensemble=ensemble
         )
+        report.device, report.precision = str(restorer.device), restorer.precision
         say(f"{model} on {describe_device(restorer.device)}, {restorer.precision}")
         with progress_bar() as bar:
             files = bar.add_task("pictures", total=len(todo), visible=len(todo) > 1)
@@ -169,37 +161,65 @@ def restore(
                 restorer, todo, known, handling=handling, max_pixels=limit, progress=step
             ):
                 bar.advance(files)
-                source, target = outcome.job.names
-                if outcome.status == "failed":
-                    failures += 1
-                    say(f"usrnet: {outcome.message}")
-                    if as_json:
-                        print_record(outcome, {"reason": outcome.message})
-                    if "--debug" in sys.argv and outcome.error is not None:
-                        say("".join(traceback.format_exception(outcome.error)))
-                elif as_json:
-                    record: dict[str, Any] = {
-                        "scale": scale,
-                        "kernel": kernel or default_kernel(scale),
-                        "noise_level": level,
-                        "light": light_of(outcome),
-                        "model": model,
-                        "seconds": round(outcome.seconds, 3),
-                        "peak_mb": None if math.isnan(outcome.peak_mb) else round(outcome.peak_mb, 1),
-                        "device": str(restorer.device),
-                        "precision": restorer.precision,
-                    }
-                    if outcome.estimate is not None:
-                        record["estimate"] = outcome.estimate.record()
-                    print_record(outcome, record)
-                else:
-                    if outcome.estimate is not None:
-                        say(f"{source}: {outcome.estimate if kernel == AUTO else outcome.estimate.of_noise()}")
-                    linear = ", in linear light" if light_of(outcome) == "linear" else ""
-                    say(f"{source} → {target} ({outcome.seconds:.1f} s{linear})")
-    if failures:
-        say(f"usrnet: {failures} of {len(jobs)} pictures failed")
+                report.add(outcome)
+    if report.failures:
+        say(f"usrnet: {report.failures} of {len(jobs)} pictures failed")
         raise typer.Exit(1)
+
+
+def say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+@dataclass
+class Report:
+    """What is said of every picture: sentences on standard error, or objects on standard output.
+
+    ``settings`` are those that all pictures share, as ``--json`` prints them.
+    """
+
+    settings: dict[str, Any]
+    as_json: bool
+    device: str = ""
+    precision: str = ""
+    failures: int = 0
+
+    def add(self, outcome: "Outcome") -> None:
+        if outcome.status == "written":
+            self._written(outcome)
+            return
+        say(f"usrnet: {outcome.message}" if outcome.error else outcome.message)
+        self.failures += outcome.status == "failed"
+        if self.as_json:
+            self._print(outcome, {"reason": outcome.message})
+        if outcome.error and "--debug" in sys.argv:
+            say("".join(traceback.format_exception(outcome.error)))
+
+    def _written(self, outcome: "Outcome") -> None:
+        from usrnet.restoration import AUTO
+
+        source, target = outcome.job.names
+        estimate = outcome.estimate
+        if not self.as_json:
+            if estimate is not None:
+                say(f"{source}: {estimate if self.settings['kernel'] == AUTO else estimate.of_noise()}")
+            linear = ", in linear light" if light_of(outcome) == "linear" else ""
+            say(f"{source} → {target} ({outcome.seconds:.1f} s{linear})")
+            return
+        record = {
+            **self.settings,
+            "light": light_of(outcome),
+            "seconds": round(outcome.seconds, 3),
+            "peak_mb": None if math.isnan(outcome.peak_mb) else round(outcome.peak_mb, 1),
+            "device": self.device,
+            "precision": self.precision,
+        }
+        self._print(outcome, record if estimate is None else {**record, "estimate": estimate.record()})
+
+    def _print(self, outcome: "Outcome", more: dict[str, Any]) -> None:
+        source, target = outcome.job.names
+        record = {"input": source, "output": target, "status": outcome.status, **more}
+        print(json.dumps(record, ensure_ascii=False), flush=True)
 
 
 def light_of(outcome: "Outcome") -> str:
