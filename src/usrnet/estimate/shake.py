@@ -50,9 +50,7 @@ FINISHED = 2
 STRIDE = 2.0  # how far a turn follows what it finds: the way is long and nearly straight
 SWINGS = 0.1  # what a grey level beyond black and white counts beside ‖∇x‖₁ / ‖∇x‖₂
 MEET = 0.6  # correlation of the kernels of the two halves …
-MEET_CLOSER = (
-    0.95  # … and where the kernel is doubtful: it is spread thin, the result is hardly sharper or rings a bit
-)
+MEET_CLOSER = 0.95  # … and where the kernel is doubtful: spread thin, or the result hardly sharper or ringing a bit
 SHARP = 0.25  # sum of the squares of a kernel that hardly blurs
 UNEXPLAINED = 1.25  # standard deviations of the noise
 THIN = 0.012  # sum of the squares of a kernel that is spread thin
@@ -91,7 +89,7 @@ class Shake:
 
 
 def find(colour: np.ndarray, *, noise_level: float, restore: Restore) -> Shake:
-    """The kernel of a shaken picture H×W×C in [0,1], at least 96×96."""
+    """The kernel of a shaken picture H×W×C in [0,1], at least ``SMALLEST`` pixels high and wide."""
     sigma = max(noise_level, 1.0)
     whole = _busiest(colour, START)
     tried = [(0.0, kernel) for kernel in starts(colour, whole, sigma=sigma, restore=restore)]
