@@ -79,23 +79,43 @@ def tour() -> str:
 
 
 def config_keys() -> str:
-    """Every section of the training config with its keys, kinds and defaults."""
-    from pydantic import BaseModel
-
+    """Every section of the training config with its keys, kinds and defaults, written as TOML has them."""
     from usrnet.train.config import TrainConfig
 
-    parts = []
-    for section, field in TrainConfig.model_fields.items():
-        model = field.annotation
-        if not (isinstance(model, type) and issubclass(model, BaseModel)):
+    return "\n".join(part for name, one in _sections(TrainConfig, "").items() for part in _section(name, one))
+
+
+def _sections(model: Any, path: str) -> dict[str, Any]:
+    """The sections inside of a model, each followed by those inside of it, by their full names."""
+    found: dict[str, Any] = {}
+    for key, field in model.model_fields.items():
+        if (inner := _section_of(field)) is not None:
+            found |= {f"{path}{key}": inner, **_sections(inner, f"{path}{key}.")}
+    return found
+
+
+def _section_of(field: Any) -> Any:
+    """The model of a key that is a section, also of one that may be left out; None for others."""
+    kinds = (field.annotation, *get_args(field.annotation))
+    return next((kind for kind in kinds if hasattr(kind, "model_fields")), None)
+
+
+def _section(name: str, model: Any) -> list[str]:
+    about = " ".join((model.__doc__ or "").replace("``", "`").split())
+    rows = []
+    for key, field in model.model_fields.items():
+        if _section_of(field) is not None:
             continue
-        about = " ".join((model.__doc__ or "").replace("``", "`").split())
-        parts += [f"## [{section}]\n", f"{about}\n", "| key | kind | default |", "| --- | --- | --- |"]
-        for key, entry in model.model_fields.items():
-            default = "**required**" if entry.is_required() else f"`{entry.get_default(call_default_factory=True)!r}`"
-            parts.append(f"| `{key}` | {_cell(_kind(entry.annotation, entry.metadata))} | {_cell(default)} |")
-        parts.append("")
-    return "\n".join(parts)
+        default = "**required**" if field.is_required() else _toml(field.get_default(call_default_factory=True))
+        rows.append(f"| `{key}` | {_cell(_kind(field.annotation, field.metadata))} | {_cell(default)} |")
+    return [f"## [{name}]\n", f"{about}\n", "| key | kind | default |", "| --- | --- | --- |", *rows, ""]
+
+
+def _toml(value: Any) -> str:
+    """A value as the config file has it; it knows no "none", such a key is left out."""
+    if value is None:
+        return "–"
+    return f"`{json.dumps(value, ensure_ascii=False)}`"
 
 
 def _kind(annotation: Any, metadata: list[Any]) -> str:
@@ -106,23 +126,22 @@ def _kind(annotation: Any, metadata: list[Any]) -> str:
     arguments = get_args(annotation)
     name = getattr(annotation, "__name__", str(annotation))
     if arguments and name == "Literal":
-        text = ", ".join(f"`{value!r}`" for value in arguments)
-    elif arguments and name in ("list", "tuple"):
-        text = f"{name} of {', '.join(dict.fromkeys(_kind(one, []) for one in arguments if one is not ...))}"
+        text = ", ".join(_toml(value) for value in arguments)
+    elif arguments and name == "list":
+        least = next((one.min_length for one in metadata if hasattr(one, "min_length")), 0)
+        text = f"list of {f'{least} or more' if least else 'any length'}: {_kind(arguments[0], [])}"
+    elif arguments and name == "tuple":
+        text = f"list of {len(arguments)}: {_kind(arguments[0], [])}"
+    elif arguments and name == "dict":
+        text = f"table: {_kind(arguments[1], [])} by name"
     elif arguments:
-        text = " or ".join(_kind(one, []) for one in arguments)
+        text = " or ".join(_kind(one, []) for one in arguments if one is not type(None))
     else:
-        text = {
-            "NoneType": "none",
-            "str": "text",
-            "int": "whole number",
-            "float": "number",
-            "bool": "true or false",
-        }.get(name, name)
+        text = {"str": "text", "int": "whole number", "float": "number", "bool": "true or false"}.get(name, name)
     return f"{text} {' and '.join(bounds)}".strip()
 
 
-_SIGNS = (("gt", ">"), ("ge", "≥"), ("lt", "<"), ("le", "≤"), ("min_length", "at least"))
+_SIGNS = (("gt", ">"), ("ge", "≥"), ("lt", "<"), ("le", "≤"))
 
 
 def _flat(metadata: tuple[Any, ...]) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Restore a picture with numpy and onnxruntime alone: python onnx_restore.py usrnet_x2.onnx small.png large.png"""
+"""Restore a picture with numpy, Pillow and onnxruntime: python onnx_restore.py usrnet_x2.onnx small.png large.png"""
 
 import sys
 

@@ -161,6 +161,29 @@ def test_configs_are_valid(page):
             TrainConfig.model_validate({"run": {"output": "x"}, "data": {"folders": ["photos"]}} | given)
 
 
+def test_the_reference_of_the_config_can_be_copied_into_one():
+    pytest.importorskip("latex2mathml")
+    from usrnet.train.config import Rates, TrainConfig
+
+    spec = importlib.util.spec_from_file_location("mkdocs_hooks", ROOT / "mkdocs_hooks.py")
+    assert spec is not None
+    assert spec.loader is not None
+    hooks = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(hooks)
+    text = hooks.config_keys()
+    lines = re.findall(r"^(?:## (\[.*\])|\| `(\w+)` \| .* \| `(.*)` \|)$", text, re.MULTILINE)
+    written = "\n".join(section or f"{key} = {value}" for section, key, value in lines)
+    given = tomllib.loads(written)
+    given["run"]["output"], given["data"]["folders"] = "x", ["photos"]
+    plain = TrainConfig.model_validate({"run": {"output": "x"}, "data": {"folders": ["photos"]}})
+    copied = TrainConfig.model_validate(given)
+    assert copied.discriminator.schedule == Rates()  # a section that may be left out
+    without = copied.discriminator.model_copy(update={"schedule": None})
+    assert copied.model_copy(update={"discriminator": without}) == plain
+    assert "(" not in "".join(re.findall(r"^\|.*\|$", text, re.MULTILINE))  # as Python would write them
+    assert "| `channels` | list of 4: whole number > 0 | – |" in text
+
+
 # --- what happens when they are typed ---
 
 NOT_HERE = re.compile(

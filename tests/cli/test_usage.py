@@ -80,6 +80,7 @@ def test_no_command_writes_over_what_it_reads(picture, monkeypatch, capsys, comm
             "--kernels: the protocol blind takes kernels from a file at --scales 1 only",
         ),
         ("evaluate blind . -o out --scales 1 --noise 5 --draws 2", "--noise, --draws: not for --scales 1, where"),
+        ("evaluate blind absent -o out", "absent: there is no such folder of pictures"),
         ("evaluate blind . -o out --scales 5", "scale 5 is not supported"),
         ("evaluate table1 . -o out --draws 2", "--draws: only for the protocol blind"),
         ("evaluate bicubic . -o out --protocol float", "--protocol: only for the protocol table1"),

@@ -109,6 +109,8 @@ def test_a_file_with_overrides(tmp_path):
     [
         ("optimiser.rate=1", ["optimiser.rate is not a key", "lr", "betas"]),
         ("optimizer.lr=1", ["optimizer is not a key", "optimiser"]),
+        ("data.folders=photos", ['data.folders = "photos" is not a list: write data.folders = ["photos"]']),
+        ("degradation.scales=2", ["degradation.scales = 2 is not a list: write degradation.scales = [2]"]),
         ("optimiser.lr=-1", ["optimiser.lr = -1", "greater than 0"]),
         ("optimiser.lr=fast", ["optimiser.lr = 'fast'", "number"]),
         ("optimiser.name=sgd", ["optimiser.name = 'sgd'", "adam"]),

@@ -1,6 +1,7 @@
 """What is kept of uploads and results, and what the page offers."""
 
 import signal
+import socket
 import time
 from pathlib import Path
 
@@ -8,9 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from usrnet.errors import UsrnetError
 from usrnet.web import limits
 from usrnet.web.page import names_of
-from usrnet.web.server import sweep
+from usrnet.web.server import serving, sweep
 
 
 def written(path: Path, size: int) -> Path:
@@ -77,6 +79,22 @@ def test_nothing_is_left_when_a_busy_page_is_told_to_end(start_page, photo, tmp_
     assert page.process.wait(timeout=60) == code
     assert not list(page.home.glob("usrnet-web-*"))
     assert (page.home / "stderr").read_text() == f"{page.address}/ (Ctrl-C ends it)\nusrnet: stopped\n"
+
+
+def test_a_taken_port_and_a_foreign_address_are_told_in_our_words():
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        taken = (
+            f"cannot listen on 127.0.0.1, port {port} (address already in use): choose another with --host and --port"
+        )
+        with pytest.raises(UsrnetError) as raised, serving(port=port, models=["tv"]):
+            pass
+        assert str(raised.value) == taken
+        with (
+            pytest.raises(UsrnetError, match=r"^cannot listen on 192\.0\.2\.1, "),
+            serving(host="192.0.2.1", models=["tv"]),
+        ):
+            pass
 
 
 def test_models_of_one_name_are_told_apart():

@@ -205,6 +205,15 @@ def test_without_a_network(hub: dict[str, dict[str, bytes]], monkeypatch: pytest
     assert "the hub does not answer" in last
 
 
+def test_what_cannot_be_pushed_is_not_to_be_fetched_by_hand(
+    hub: dict[str, dict[str, bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # the discard port: nothing listens
+    done = run("import usrnet; usrnet.load('default').push_to_hub('someone/small', token='hf_x')")
+    last = done.stderr.splitlines()[-1]
+    assert last.endswith("the hub's 'someone/small': nothing answers, so nothing was pushed: check the connection")
+
+
 def test_describing_downloads_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with pytest.raises(UsrnetError, match="has not been downloaded yet"):
         usrnet.weights.describe("hf:someone/never")

@@ -145,11 +145,11 @@ def evaluate_blind(
     """The protocols for blur and noise that have to be found."""
     from usrnet.cli.progress import progress_bar
     from usrnet.evaluate.blind import BlindEvaluation, shakes_of, write_reports
-    from usrnet.restoration.jobs import find_pictures
+    from usrnet.evaluate.run import pictures_of
 
     shakes = shakes_of(kernels or find_kernels(folder)) if 1 in scales else []
     evaluation = BlindEvaluation(folder, model, scales, noise, draws, shakes, device, precision)
-    pictures = [path for path, _ in find_pictures([str(folder)])]
+    pictures = pictures_of(folder)
     with progress_bar() as bar:
         task = bar.add_task("cases", total=None)
         for done, total in evaluation.run(output, pictures):

@@ -82,9 +82,7 @@ class Evaluation:
 
     def pictures(self) -> list[Path]:
         """The pictures of the folder; raises ``UsrnetError`` when two have one stem, by which reports name them."""
-        if not self.folder.is_dir():
-            raise UsrnetError(f"{self.folder}: there is no such folder of pictures")
-        paths = [path for path, _ in find_pictures([str(self.folder)])]
+        paths = pictures_of(self.folder)
         stems: dict[str, Path] = {}
         for path in paths:
             if path.stem in stems:
@@ -298,6 +296,13 @@ def _end_with(end: Connection) -> None:
     with suppress(EOFError):
         end.recv()
     os._exit(0)
+
+
+def pictures_of(folder: Path) -> list[Path]:
+    """The pictures in a folder itself; raises ``UsrnetError`` when it is none or holds none."""
+    if not folder.is_dir():
+        raise UsrnetError(f"{folder}: there is no such folder of pictures")
+    return [path for path, _ in find_pictures([str(folder)])]
 
 
 def read_scores(output: Path) -> dict[str, dict]:

@@ -222,12 +222,7 @@ class DiscriminatorOptimiser(Section):
 
 
 class Rates(Section):
-    """The learning rate over the steps, from ``optimiser.lr`` and never below ``lr_min``.
-
-    ``halving``: halved every ``halve_every`` steps, or at the steps ``halve_at`` if they are given. ``cosine``: half
-    a period of it to ``lr_min`` at the end. ``trapezoid``: constant, and linear to ``lr_min`` over the last share
-    ``decay`` of the steps. In the first ``warmup`` steps it rises.
-    """
+    """How the learning rate changes, as in ``schedule``, over the steps of the run."""
 
     kind: Literal["halving", "cosine", "trapezoid"] = "halving"
     warmup: Annotated[int, Field(ge=0)] = 0
@@ -238,7 +233,12 @@ class Rates(Section):
 
 
 class Schedule(Rates):
-    """The learning rate over the ``steps`` of the run."""
+    """The learning rate over the ``steps`` of the run, from ``optimiser.lr`` and never below ``lr_min``.
+
+    ``halving``: halved every ``halve_every`` steps, or at the steps ``halve_at`` if they are given. ``cosine``: half
+    a period of it to ``lr_min`` at the end. ``trapezoid``: constant, and linear to ``lr_min`` over the last share
+    ``decay`` of the steps. In the first ``warmup`` steps it rises.
+    """
 
     steps: Positive = 300_000
 

@@ -1,5 +1,6 @@
 """Settings of a training run: a TOML file or a packaged recipe, ``section.key=value`` over it, checked."""
 
+import json
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -72,6 +73,9 @@ def _explain(kind: type[BaseModel], problem: Any) -> str:
         return f"{where} is not a key: allowed are {', '.join(section.model_fields)}"
     if where in ("data", "data.folders") and problem["type"] in ("missing", "too_short"):
         return """data.folders is missing: name the folders of your photos, as in --set data.folders='["photos"]'"""
+    if problem["type"] in ("list_type", "tuple_type"):
+        given = json.dumps(problem["input"], ensure_ascii=False, default=str)
+        return f"{where} = {given} is not a list: write {where} = [{given}]"
     if problem["type"] == "missing":
         return f"{where} is missing"
     message = problem["msg"].removeprefix("Value error, ")

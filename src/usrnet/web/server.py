@@ -1,6 +1,7 @@
 """Starting the page: its own folder for files, what is kept in it, and nothing that leaves the machine."""
 
 import os
+import socket
 import tempfile
 import threading
 import time
@@ -26,6 +27,7 @@ def serving(
     ``UsrnetError`` when the port is taken or a package is missing.
     """
     require("gradio", extra="web")
+    _try_to_listen(host, port)
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     os.environ["GRADIO_RUN_HISTORY"] = "False"  # it can be sent to others
     with tempfile.TemporaryDirectory(prefix="usrnet-web-") as name:
@@ -68,6 +70,21 @@ def serving(
                 yield page
         finally:
             page.close(verbose=False)
+
+
+def _try_to_listen(host: str, port: int) -> None:
+    """Raise ``UsrnetError`` when nothing can listen there; gradio would say that no port is free, whatever it is."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as tried:
+            if os.name == "posix":  # else a page that ended a moment ago is in the way; on Windows it allows anything
+                tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind(address)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise UsrnetError(
+            f"cannot listen on {host}, port {port} ({reason}): choose another with --host and --port"
+        ) from error
 
 
 def sweep(folder: Path, *, spared: Collection[Path] = ()) -> None:

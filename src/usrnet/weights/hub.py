@@ -64,6 +64,10 @@ models convert` writes it as the `.pth` of the published code.
 The blur and the noise must be known, or found first; a wrong kernel gives ringing or a soft picture.
 """
 MISSING = "Not said."
+NOT_FETCHED = (
+    "it is not in the cache, and the hub does not answer: check the connection, or fetch "
+    f"{FILE} by hand and give its path"
+)
 
 
 class Shared(ModelHubMixin, library_name="usrnet", paper_url="https://arxiv.org/abs/2003.10428"):
@@ -124,7 +128,7 @@ def push_to_hub(model: USRNet, name: str, *, card: dict[str, Any], **options: An
 
     ``options``: of huggingface_hub, such as ``private``, ``token``, ``branch``, ``create_pr``, ``commit_message``.
     """
-    with _sentences(name):
+    with _sentences(name, unanswered="nothing answers, so nothing was pushed: check the connection"):
         return Shared(model).push_to_hub(
             name, config=asdict(model.config), model_card_kwargs={"name": name, **card}, **options
         )
@@ -159,10 +163,11 @@ def _parse(name: str) -> tuple[str, str | None]:
 
 
 class _sentences:  # noqa: N801, read as a word
-    """The errors of the hub as one sentence."""
+    """The errors of the hub as one sentence; ``unanswered``: what is said when none comes from there."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, *, unanswered: str = NOT_FETCHED) -> None:
         self.name = name
+        self.unanswered = unanswered
 
     def __enter__(self) -> None: ...
 
@@ -181,10 +186,7 @@ class _sentences:  # noqa: N801, read as a word
         if isinstance(error, RevisionNotFoundError):
             return "it has no such revision"
         if isinstance(error, LocalEntryNotFoundError) or _is_transport(error):
-            return (
-                "it is not in the cache, and the hub does not answer: check the connection, or fetch "
-                f"{FILE} by hand and give its path"
-            )
+            return self.unanswered
         if isinstance(error, EntryNotFoundError):
             return f"it holds no {FILE}"
         if isinstance(error, HfHubHTTPError):
