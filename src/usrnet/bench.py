@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from usrnet import kernels
-from usrnet.device import REDUCED, best_precision, peak_memory_mb
+from usrnet.device import REDUCED, best_precision, describe_threads, peak_memory_mb
 from usrnet.model import CONFIGS, USRNet
 from usrnet.model.reference import published_form
 from usrnet.restoration import Restorer, inference
@@ -171,7 +171,7 @@ def hardware(device: torch.device) -> str:
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     name = torch.cpu.get_capabilities().get("cpu_name") or platform.processor()
-    return f"{name}, {torch.get_num_threads()} threads"
+    return f"{name}, {describe_threads()}"
 
 
 def _write_peak(architecture: str, side: str, device: str, mode: str) -> None:

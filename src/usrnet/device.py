@@ -36,7 +36,13 @@ def describe_device(device: torch.device) -> str:
     """The device as it is said to the user."""
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)})"
-    return f"{device} ({torch.get_num_threads()} threads)"
+    return f"{device} ({describe_threads()})"
+
+
+def describe_threads() -> str:
+    """How many threads torch computes with."""
+    count = torch.get_num_threads()
+    return f"{count} thread{'s' * (count != 1)}"
 
 
 # Precision

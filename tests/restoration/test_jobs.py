@@ -39,7 +39,10 @@ def test_files_folders_and_globs(folder):
 
 def test_nothing_there_is_an_error(folder):
     (folder / "empty").mkdir()
-    with pytest.raises(UsrnetError, match="no pictures"):
+    with pytest.raises(UsrnetError, match=r"no pictures there$"):
+        find_pictures([str(folder / "empty")])
+    (folder / "empty" / "inner").mkdir()
+    with pytest.raises(UsrnetError, match="its folders are not looked into"):
         find_pictures([str(folder / "empty")])
     with pytest.raises(UsrnetError, match="no pictures"):
         find_pictures([str(folder / "*.bmp")])

@@ -242,6 +242,7 @@ def test_ctrl_c_saves_and_resume_goes_on(tree):
     tree["schedule"]["steps"] = step + 2
     finish(start(tree, "resume"))
     assert max(losses(folder)) == step + 2
+    assert "nothing to do: schedule.steps" in finish(start(tree, "resume"))
 
 
 @pytest.mark.parametrize("micro", [None, 2])

@@ -30,5 +30,7 @@ def train(
             raise UsrnetError("the training of the estimator cannot be resumed: it takes less than an hour")
         print(train_estimator(read_estimator_config(config, overrides or [])))
         return
+    from lightning_fabric.utilities.rank_zero import rank_zero_only
+
     folder = run(read_config(config, overrides or []), resume=resume)
-    print(folder)
+    rank_zero_only(print)(folder)

@@ -170,7 +170,10 @@ def find_pictures(
             continue
         files = [file for file in candidates if Recipe.of(file) is None]
         if not files:
-            hint = "" if recursive or not path.is_dir() else " (--recursive looks into its folders)"
+            deeper = path.is_dir() and not recursive and any(inner.is_dir() for inner in path.iterdir())
+            hint = (
+                " (its folders are not looked into: `restore` and `batch` do it with --recursive)" if deeper else ""
+            )
             results = f" but {len(candidates)} earlier results" if candidates else ""
             raise UsrnetError(f"{text}: no pictures there{results}{hint}")
         for file in files:

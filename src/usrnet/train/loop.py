@@ -93,6 +93,8 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     tally = Tally(config.data.batch, names)
     with logs, stop_requests() as stop_requested:
         logs.say(f"{fabric.world_size} × {fabric.device.type}, {len(listing.files)} photos, from step {step}")
+        if step >= config.schedule.steps:
+            logs.say(f"nothing to do: schedule.steps = {config.schedule.steps}")
         while step < config.schedule.steps:
             rate = learning_rate(config.schedule, step, config.optimiser.lr)
             for group in optimiser.param_groups:
