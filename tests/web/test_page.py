@@ -303,6 +303,8 @@ def test_password(picture, start_page):
     address = start_page("--password", "open sesame").address
     with pytest.raises(Exception, match=r"401|Login|login|credentials|auth"):
         restore_all(Client(address, verbose=False), picture)
+    with urllib.request.urlopen(address) as answer:
+        assert "The user's name is usrnet." in answer.read().decode().replace("\\u0027", "'")
     client = Client(address, auth=("usrnet", "open sesame"), verbose=False)
     assert restore_all(client, picture, scale=1).exists()
 

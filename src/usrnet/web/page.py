@@ -264,7 +264,7 @@ def build(folder: Path, models: list[str]) -> Blocks:
                         elem_id="overview", min_width=200,
                     )  # fmt: skip
                     shown = gr.ImageSlider(
-                        label="Preview of the frame: before | after", height=300, interactive=False, buttons=[],
+                        label="Preview: before | after", height=300, interactive=False, buttons=[],
                         elem_id="preview", min_width=200, format="png",
                     )  # fmt: skip
                 with gr.Row():

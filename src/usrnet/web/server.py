@@ -51,6 +51,7 @@ def serving(
                 server_name=host,
                 server_port=port,
                 auth=(USER, password) if password else None,
+                auth_message=f"The user's name is {USER}.",
                 max_file_size=limits.UPLOAD_BYTES,
                 max_threads=limits.WAITING + limits.AT_ONCE,  # those that wait have one each
                 app_kwargs={"middleware": [Middleware(Gate, before_upload=clean)]},
