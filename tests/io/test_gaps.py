@@ -102,7 +102,10 @@ def test_the_value_is_one_of_stored_samples(tmp_path, stored, text, options, mis
     array = RNG.integers(4, 2**bits - 1 if bits != 8 else 100, (16, 16))
     array[2:5, 3:7] = stored
     dtype = "uint16" if bits == 12 else "int8" if stored < 0 else "uint8"
-    tifffile.imwrite(tmp_path / "a.tif", array.astype(dtype), extratags=named(text), **options)
+    try:
+        tifffile.imwrite(tmp_path / "a.tif", array.astype(dtype), extratags=named(text), **options)
+    except NotImplementedError:
+        pytest.skip("this imagecodecs reads samples of few bits but does not write them")
     whole = io.read_whole(tmp_path / "a.tif")
     assert whole.metadata.missing == missing
     if missing is None:

@@ -68,7 +68,7 @@ def kind_of(target: Path, *, animated: bool = False) -> str:
         from PIL import features
 
         if not features.check("avif"):
-            raise PictureError(f"{target}: this Pillow cannot write AVIF: pip install -U 'pillow>=11.3', or use .png")
+            raise PictureError(f"{target}: this Pillow cannot write AVIF: pip install -U 'pillow>=12.3', or use .png")
     if kind == "FITS":
         fits._astropy(str(target))
     return kind

@@ -318,6 +318,7 @@ def line(length: float, degrees: float, *, scale: int = 1, size: int = SIZE) -> 
     reach, _ = _reach(length / 2, 1, f"a line of length {length:g}", size)
     direction = np.array([math.sin(math.radians(degrees)), math.cos(math.radians(degrees))])
     direction[np.abs(direction) < 1e-12] = 0
+    length = max(length, 1e-12)  # a point already, and what is much smaller cannot be divided by
     edges = np.arange(-reach - 1, reach + 1) + 0.5
     crossings = [edges / part for part in direction if part]  # where it goes from pixel to pixel
     cuts = np.unique(np.concatenate([*crossings, [-length / 2, length / 2]]).clip(-length / 2, length / 2))
