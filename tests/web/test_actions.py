@@ -11,6 +11,7 @@ import torch
 import usrnet
 from usrnet import io, kernels
 from usrnet.errors import UsrnetError
+from usrnet.estimate.shake import correlation
 from usrnet.web import actions, limits
 from usrnet.web.actions import BICUBIC, FILE, SHAKE, Screen, Settings
 from usrnet.web.jobs import Stopped
@@ -28,6 +29,18 @@ def test_kernel_texts_are_those_of_the_command_line():
         Settings(blur=FILE).kernel()
     with pytest.raises(UsrnetError, match="not known"):
         Settings(blur="/etc/passwd").kernel()
+
+
+def test_the_kernel_of_a_shake_is_found(tmp_path):
+    skimage_data = pytest.importorskip("skimage.data")
+    shaken = usrnet.degrade(skimage_data.astronaut()[:312, 80:392], "motion:5", scale=1, noise_level=2.55)
+    io.write(tmp_path / "shaken.png", io.Picture(shaken))
+    found = actions.find(str(tmp_path / "shaken.png"), Settings(scale=1, kernel_number=3), tmp_path)
+    assert "camera shake" in found.text
+    assert found.settings.blur == FILE
+    taps = found.settings.taps()
+    assert correlation(taps, kernels.motion(5)) > 0.9
+    assert "--kernel shake.npy" in found.settings.command("shaken.png")
 
 
 def test_command_is_quoted():

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import tempfile
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -174,23 +175,36 @@ class Found:
     text: str
 
 
-def find(path: str, settings: Settings) -> Found:
-    """Blur and noise of the whole picture at the scale of ``settings``, of which the others stay."""
+def find(path: str, settings: Settings, folder: Path) -> Found:
+    """Blur and noise of the whole picture at the scale of ``settings``, of which the others stay.
+
+    At ×1 the kernel of camera shake is looked for where the picture looks shaken; it is written into ``folder``.
+    """
     from usrnet.estimate import estimate_parts, noise_to_feed, parts_of
 
     pixels, picture = read_pixels(path), _picture_of(path)
-    curve = choose_curve("auto", **picture.metadata.storage)
-    found = estimate_parts(parts_of(pixels), scale=settings.scale, jpeg=picture.metadata.jpeg, curve=curve)
+    found = estimate_parts(
+        parts_of(pixels),
+        scale=settings.scale,
+        jpeg=picture.metadata.jpeg,
+        curve=choose_curve("auto", **picture.metadata.storage),
+        shake="auto",
+        restorer=restorer_of("default"),
+    )
+    chosen = replace(settings, noise_level=round(min(noise_to_feed(found.noise_level), 50), 1))
+    if found.text is None:
+        file = Path(tempfile.mkdtemp(dir=folder)) / "shake.npy"
+        np.save(file, found.kernel)
+        return Found(replace(chosen, blur=FILE, kernel_file=str(file), kernel_number=None), str(found))
     major, minor = (float(np.clip(width, *WIDTHS)) for width in found.widths)
     if found.text == "delta":
         major = minor = WIDTHS[0]
     chosen = replace(
-        settings,
+        chosen,
         blur=BICUBIC if found.text == "bicubic" else GAUSSIAN,
         width=round(major, 2),
         ratio=round(max(minor / major, 0.1), 2),
         degrees=round(found.degrees),
-        noise_level=round(min(noise_to_feed(found.noise_level), 50), 1),
     )
     return Found(chosen, str(found))
 

@@ -143,16 +143,18 @@ def build(folder: Path, models: list[str]) -> Blocks:
         picture: str | None, scale, width, noise_level, blur, ratio, degrees, seed, kernel_file, model,
         kernel_number=0,
     ):  # fmt: skip
-        """Blur and noise of the picture: kind, width, ratio of the widths, angle, noise level, and what to say."""
+        """Blur and noise of the picture: kind, width, ratio of the widths, angle, noise level, what to say, and
+        the file of a kernel without a formula and which one of it (0: there is one)."""
         if not picture:
             raise UsrnetError("choose a picture first")
         settings = settings_of(
             scale, width, noise_level, blur, ratio, degrees, seed, kernel_file, model, kernel_number
         )
         with jobs.turn():
-            found = actions.find(picture, settings)
+            found = actions.find(picture, settings, folder)
         now = found.settings
-        return now.blur, now.width, now.ratio, now.degrees, now.noise_level, found.text
+        file, number = now.kernel_file, now.kernel_number or 0
+        return now.blur, now.width, now.ratio, now.degrees, now.noise_level, found.text, file, number
 
     def used(blur: str) -> tuple[Any, ...]:
         """Which of width, ratio, degrees and seed this kind of blur has."""
@@ -300,7 +302,8 @@ def build(folder: Path, models: list[str]) -> Blocks:
               [overview, shown, refused], trigger_mode="always_last", show_progress="minimal",
               concurrency_limit=None, api_visibility="private")  # fmt: skip
         gr.on([], preview, [upload, x, y, *controls], [overview, shown], concurrency_limit=None, api_name="preview")
-        found_button.click(find, [upload, *controls], [blur, width, ratio, degrees, noise, said],
+        found_button.click(find, [upload, *controls],
+                           [blur, width, ratio, degrees, noise, said, kernel_file, number],
                            concurrency_limit=None, trigger_mode="once", show_progress_on=said,
                            api_name="find")  # fmt: skip
         # Nothing of another picture stays beside this one.
