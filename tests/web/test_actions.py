@@ -39,7 +39,7 @@ def test_the_kernel_of_a_shake_is_found(tmp_path):
     assert "camera shake" in found.text
     assert found.settings.blur == FILE
     taps = found.settings.taps()
-    assert correlation(taps, kernels.motion(5)) > 0.9
+    assert correlation(taps, kernels.motion(5)) > 0.85  # of a Gaussian as wide: 0.62
     assert "--kernel shake.npy" in found.settings.command("shaken.png")
 
 
