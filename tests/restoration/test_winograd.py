@@ -32,3 +32,15 @@ def test_equals_the_plain_convolution(monkeypatch, shape, pieces):
         assert (convolution.add_to(target.clone(), x) - target - exact).abs().max() < 1e-5
         rounding = (F.conv2d(x, weight, padding=1) - exact).square().mean().sqrt()
         assert (convolution.add_to(torch.zeros_like(target), x) - exact).square().mean().sqrt() < 4 * rounding + 1e-7
+
+
+def test_what_torch_makes_by_default_does_not_matter():
+    weight = torch.randn(8, 8, 3, 3)
+    x = torch.randn(1, 8, 9, 9).contiguous(memory_format=torch.channels_last)
+    winograd._kept.__dict__.clear()
+    torch.set_default_dtype(torch.float64)
+    try:
+        made = Winograd(weight).relu(x)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert (made - F.conv2d(x, weight, padding=1).relu()).abs().max() < 1e-4

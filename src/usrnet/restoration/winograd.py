@@ -111,6 +111,6 @@ def _scratch(*shapes: Sequence[int]) -> list[Tensor]:
     kept: Tensor | None = getattr(_kept, "memory", None)
     if kept is None or kept.numel() < sum(sizes):
         with torch.inference_mode(mode=False):  # such a tensor may be written to everywhere
-            kept = _kept.memory = torch.empty(sum(sizes))
+            kept = _kept.memory = torch.empty(sum(sizes), dtype=torch.float32, device="cpu")
     parts = kept[: sum(sizes)].split(sizes)
     return [part[: prod(shape)].view(*shape) for part, shape in zip(parts, shapes, strict=True)]
