@@ -189,7 +189,6 @@ def find(path: str, settings: Settings, folder: Path) -> Found:
         jpeg=picture.metadata.jpeg,
         curve=choose_curve("auto", **picture.metadata.storage),
         shake="auto",
-        restorer=restorer_of("default"),
     )
     chosen = replace(settings, noise_level=round(min(noise_to_feed(found.noise_level), 50), 1))
     if found.text is None:
