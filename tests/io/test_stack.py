@@ -229,14 +229,14 @@ def test_a_tiff_does_not_say_how_long_frames_are_shown(tmp_path, frames):
 
 @pytest.mark.parametrize("suffix", [".tif", ".fits"])
 def test_stacks_name_what_they_cannot_hold_as_pictures_do(tmp_path, suffix):
+    fits = pytest.importorskip("astropy.io.fits")
     tags = [(33550, "d", 3, (1.0, 1.0, 0.0), True)]
     source = tmp_path / ("a.fits" if suffix == ".tif" else "a.tif")
     planes = np.zeros((2, 24, 36), np.uint16)
     if suffix == ".tif":
-        pytest.importorskip("astropy.io.fits").PrimaryHDU(planes).writeto(source)
+        fits.PrimaryHDU(planes).writeto(source)
     else:
         tifffile.imwrite(source, planes, photometric="minisblack", extratags=tags)
-        pytest.importorskip("astropy")
     lost = "FITS header" if suffix == ".tif" else "place on Earth"
     with pytest.warns(UsrnetWarning, match=f"does not hold: {lost}"):
         enlarge(source, tmp_path / f"b{suffix}")
