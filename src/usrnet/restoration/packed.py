@@ -70,13 +70,16 @@ class PackedResUNet(nn.Module):
         height, width = z.shape[-2:]
         inputs = replicate(torch.cat((z, beta.expand(-1, 1, height, width)), dim=1), -height % 8, -width % 8)
         inputs = inputs.contiguous(memory_format=torch.channels_last)
-        if not (self.gives or self.carry):
-            picture, features = self._picture(inputs, self._inner(self._features(inputs))), None
+        if self.dtype == torch.float32 and (self.gives or self.carry):
+            outer = self.head(inputs)
+            if carried is not None and self.carry is not None:
+                self.carry.add_to(outer, carried)
+            outer.add_(self._inner(outer.clone()))
+            picture, features = self.tail(outer), outer
         else:
-            outer = self._remembered(inputs, carried)
-            outer.add_(self._inner(outer.to(self.dtype, copy=True)))
-            picture, features = self.tail(outer), outer.to(self.dtype) if self.gives else None
-        return picture[..., :height, :width], features
+            known = None if carried is None or self.carry is None else self.carry(carried)
+            picture, features = self._picture(inputs, self._inner(self._features(inputs, known)), known)
+        return picture[..., :height, :width], features if self.gives else None
 
     def _inner(self, x: Tensor) -> Tensor:
         """Everything between the head and the outermost sum; ``x`` is overwritten."""
@@ -89,37 +92,39 @@ class PackedResUNet(nn.Module):
             x = stage(x.add_(skips.pop()))
         return x
 
-    def _remembered(self, inputs: Tensor, carried: Tensor | None) -> Tensor:
-        """The head, and what the last iteration carried."""
-        outer = self.head(inputs)
-        if carried is None or self.carry is None:
-            return outer
-        if carried.dtype == outer.dtype:
-            return self.carry.add_to(outer, carried)
-        return outer.add_(self.carry(carried))
+    # The widest maps in float32 would be most of the memory, and passes over them much of the time, so they only ever
+    # exist in bands of rows; the outer sum takes the head once more, a hundredth of the arithmetic.
 
-    # Where nothing is carried, the widest maps in float32 would be most of the memory, so they only ever exist in
-    # bands of rows; the outer sum takes the head once more, a hundredth of the arithmetic.
-
-    def _features(self, inputs: Tensor) -> Tensor:
-        """The head in the type of the inner layers."""
+    def _features(self, inputs: Tensor, known: Tensor | None) -> Tensor:
+        """The head, and what is ``known`` from the last iteration, in the type of the inner layers."""
         if self.dtype == torch.float32:
             return self.head(inputs)
-        shape = (inputs.shape[0], self.head.channels, *inputs.shape[-2:])
-        x = torch.empty(shape, dtype=self.dtype, memory_format=torch.channels_last)
+        x = self._empty(inputs)
         for band in _bands(inputs.shape[-2]):
-            x[..., band, :] = _rows(self.head, inputs, band)
+            x[..., band, :] = self._outer(inputs, known, band)
         return x
 
-    def _picture(self, inputs: Tensor, x: Tensor) -> Tensor:
-        """The tail of the outermost sum."""
+    def _picture(self, inputs: Tensor, x: Tensor, known: Tensor | None) -> tuple[Tensor, Tensor | None]:
+        """The tail of the outermost sum, and that sum if it is carried on."""
         picture = torch.empty_like(inputs[:, : self.tail.channels])
+        features = self._empty(inputs) if self.gives else None
         for band in _bands(inputs.shape[-2]):
             wider = _wider(band, inputs.shape[-2])
-            outer = _rows(self.head, inputs, wider).add_(x[..., wider, :])
-            top = band.start - wider.start
-            picture[..., band, :] = self.tail(outer)[..., top : top + band.stop - band.start, :]
-        return picture
+            inside = slice(band.start - wider.start, band.stop - wider.start)
+            outer = self._outer(inputs, known, wider).add_(x[..., wider, :])
+            picture[..., band, :] = self.tail(outer)[..., inside, :]
+            if features is not None:
+                features[..., band, :] = outer[..., inside, :]
+        return picture, features
+
+    def _outer(self, inputs: Tensor, known: Tensor | None, band: slice) -> Tensor:
+        """A band of what goes into the inner layers, float32."""
+        rows = _rows(self.head, inputs, band)
+        return rows if known is None else rows.add_(known[..., band, :])
+
+    def _empty(self, inputs: Tensor) -> Tensor:
+        shape = (inputs.shape[0], self.head.channels, *inputs.shape[-2:])
+        return torch.empty(shape, dtype=self.dtype, memory_format=torch.channels_last)
 
 
 def _bands(height: int, rows: int = BAND) -> list[slice]:
