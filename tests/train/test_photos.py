@@ -87,3 +87,16 @@ def test_what_fits_is_resident(photo_folder):
     listing = list_photos([str(photo_folder)], 48)
     assert isinstance(open_photos(listing, CPU, resident="auto", workers=0), ResidentPhotos)
     assert isinstance(open_photos(listing, CPU, resident=False, workers=0), StreamedPhotos)
+
+
+def test_shrunk_photos_are_there_beside_the_whole_ones(photo_folder):
+    whole = list_photos([str(photo_folder)], 48)
+    listing = whole.with_shrunk([0.5, 0.05], 48)
+    large = (whole.sizes * 0.5).round().min(axis=1) >= 48
+    assert len(listing.files) == len(whole.files) + large.sum()
+    assert listing.files[len(whole.files)] == whole.files[int(np.argmax(large))]
+    shrunk = listing.read(len(whole.files))
+    assert shrunk.shape[:2] == tuple(listing.sizes[len(whole.files)])
+    assert abs(float(shrunk.mean()) - float(listing.read(int(np.argmax(large))).mean())) < 1
+    first = next(ResidentPhotos(listing, CPU).patches(draws(listing, 1), 48))
+    assert torch.equal(first, next(StreamedPhotos(listing, CPU, 0).patches(draws(listing, 1), 48)))

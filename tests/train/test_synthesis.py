@@ -166,3 +166,10 @@ def test_kernels_of_three_channels_are_refused(make, tmp_path):
     for text in ("rgb.npy", "rgb.npy:rgb"):
         with pytest.raises(UsrnetError, match=rf"kernels.files: .*{text} holds one kernel per colour channel"):
             make(kernels={"files": [str(tmp_path / text)]})
+
+
+def test_a_share_of_the_patches_are_collages(make):
+    patches = torch.linspace(10, 200, 40).byte()[:, None, None, None].expand(40, 3, 48, 48)
+    made = make(degradation={"collaged": 0.5}, data={"patch": 48}).degrade(patches, 2, np.random.default_rng(0))
+    plain = (made.sharp == patches / 255).flatten(1).all(dim=1)
+    assert 0.3 < plain.float().mean() < 0.7

@@ -66,7 +66,8 @@ class Model(Section):
 class Data(Section):
     """The photos and how they are cut. ``batch`` counts all devices, ``micro`` one forward pass of one device.
 
-    ``draw``: whether every pixel of the folders is drawn equally often, or every photo whatever its size.
+    ``draw``: whether every pixel of the folders is drawn equally often, or every photo whatever its size. ``shrunk``:
+    every photo is there once more for each of these factors below 1, which makes it sharper and freer of noise.
     """
 
     folders: Annotated[list[str], Field(min_length=1)]
@@ -74,6 +75,7 @@ class Data(Section):
     batch: Positive = 48
     micro: Positive | None = None
     draw: Literal["pixels", "photos"] = "pixels"
+    shrunk: list[Annotated[float, Field(gt=0, lt=1)]] = []
     resident: bool | Literal["auto"] = "auto"
     workers: Annotated[int, Field(ge=0)] = 2
 
@@ -84,7 +86,8 @@ class Degradations(Section):
     One of the ``scales`` per batch. Noise levels are on the 0–255 scale: 0 with the share ``noiseless``, else drawn
     from the range ``noise``, which is that of whole numbers, both ends included, with ``whole_noise``. Before the
     noise a share of the samples is ``rounded`` to 8 bits, another ``truncated``. Of the sharp patches a share has its
-    colour channels ``permuted``, and a share its saturation scaled by 0.6 to 1.8 (``saturated``).
+    colour channels ``permuted``, a share its saturation scaled by 0.6 to 1.8 (``saturated``), and a share is
+    ``collaged`` with shapes and lines of the colours and textures of others, see ``collage.py``.
     """
 
     scales: Annotated[list[int], Field(min_length=1)] = [1, 2, 3, 4]
@@ -95,6 +98,7 @@ class Degradations(Section):
     truncated: Share = 0.0
     permuted: Share = 0.0
     saturated: Share = 0.0
+    collaged: Share = 0.0
 
     @model_validator(mode="after")
     def _sensible(self) -> "Degradations":

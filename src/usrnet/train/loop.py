@@ -55,6 +55,7 @@ def train(config: TrainConfig, *, resume: bool = False) -> Path:
     fabric.barrier()
 
     held_out, listing = photos_of(config.validation, list_photos(config.data.folders, config.data.patch))
+    listing = listing.with_shrunk(config.data.shrunk, config.data.patch)
     photos = open_photos(listing, fabric.device, resident=config.data.resident, workers=config.data.workers)
     synthesis = Synthesis(config, photos, listing.shares(config.data.draw), fabric.device)
     cases = make_cases(config.validation, held_out) if fabric.is_global_zero else []

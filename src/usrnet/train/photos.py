@@ -50,10 +50,11 @@ class Photos(Protocol):
 
 @dataclass(frozen=True)
 class Listing:
-    """Photo files that can be used, and their sizes (height, width)."""
+    """Photo files that can be used, their sizes (height, width), and what these were shrunk by."""
 
     files: list[Path]
     sizes: np.ndarray
+    factors: np.ndarray
 
     def shares(self, draw: Literal["pixels", "photos"]) -> np.ndarray:
         """How often each photo is drawn, summing to one, so that every pixel or every photo is equally often."""
@@ -67,7 +68,27 @@ class Listing:
         return self._where(chosen), self._where(~chosen)
 
     def _where(self, mask: np.ndarray) -> "Listing":
-        return Listing([file for file, wanted in zip(self.files, mask, strict=True) if wanted], self.sizes[mask])
+        files = [file for file, wanted in zip(self.files, mask, strict=True) if wanted]
+        return Listing(files, self.sizes[mask], self.factors[mask])
+
+    def with_shrunk(self, factors: Sequence[float], patch: int) -> "Listing":
+        """Also every photo shrunk by each of the ``factors`` that leaves it at least ``patch`` high and wide."""
+        files, sizes, by = list(self.files), [self.sizes], [self.factors]
+        for factor in factors:
+            shrunk = (self.sizes * factor).round().astype(int)
+            large = shrunk.min(axis=1) >= patch
+            files += self._where(large).files
+            sizes.append(shrunk[large])
+            by.append(np.full(large.sum(), factor))
+        return Listing(files, np.concatenate(sizes), np.concatenate(by))
+
+    def read(self, index: int) -> np.ndarray:
+        """The pixels of a photo, H×W×3 uint8. Raises ``PictureError``."""
+        pixels = pictures.read_rgb(self.files[index])
+        if self.factors[index] == 1:
+            return pixels
+        height, width = map(int, self.sizes[index])
+        return np.asarray(Image.fromarray(pixels).resize((width, height), Image.Resampling.BICUBIC))
 
 
 def list_photos(folders: Sequence[str], patch: int) -> Listing:
@@ -103,7 +124,7 @@ def list_photos(folders: Sequence[str], patch: int) -> Listing:
         )
     _note(unreadable, "cannot be read")
     _note(small, f"are smaller than the patch of {patch} pixels")
-    return Listing(files, np.array(sizes))
+    return Listing(files, np.array(sizes), np.ones(len(files)))
 
 
 def _note(paths: Sequence[Path], what: str) -> None:
@@ -120,7 +141,7 @@ class ResidentPhotos:
         damaged = []
         for index, path in enumerate(listing.files):
             try:
-                kept.append((index, pictures.read_rgb(path)))
+                kept.append((index, listing.read(index)))
             except PictureError:
                 damaged.append(path)
         _note(damaged, "are damaged")
@@ -170,7 +191,7 @@ class StreamedPhotos:
 
     def patches(self, draws: Iterable[Draw], patch: int) -> Iterator[Tensor]:
         loader = DataLoader(
-            _Crops(self.listing.files, patch),
+            _Crops(self.listing, patch),
             batch_size=None,
             sampler=draws,  # pyright: ignore[reportArgumentType]  # any iterable of what the dataset takes
             num_workers=self.workers,
@@ -181,8 +202,8 @@ class StreamedPhotos:
 
 
 class _Crops(Dataset[Tensor]):
-    def __init__(self, files: Sequence[Path], patch: int) -> None:
-        self.files, self.patch = files, patch
+    def __init__(self, listing: Listing, patch: int) -> None:
+        self.listing, self.patch = listing, patch
 
     def __getitem__(self, draw: Draw) -> Tensor:
         crops = [
@@ -201,9 +222,10 @@ class _Crops(Dataset[Tensor]):
         return crop.swapaxes(0, 1) if transpose else crop
 
     def _read(self, photo: int) -> np.ndarray:
-        for attempt in range(len(self.files)):  # a damaged photo is replaced by the next good one
+        count = len(self.listing.files)
+        for attempt in range(count):  # a damaged photo is replaced by the next good one
             try:
-                return pictures.read_rgb(self.files[(photo + attempt) % len(self.files)])
+                return self.listing.read((photo + attempt) % count)
             except PictureError as error:
                 if attempt == 0:
                     warnings.warn(f"training photo left out: {error}", UsrnetWarning, stacklevel=2)

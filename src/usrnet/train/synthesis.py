@@ -16,6 +16,7 @@ from torch import Tensor
 from usrnet import kernels
 from usrnet.degradation import degrade_batch
 from usrnet.errors import UsrnetError
+from usrnet.train.collage import collages
 from usrnet.train.config import TrainConfig
 from usrnet.train.photos import Draw, Photos
 
@@ -73,12 +74,15 @@ class Synthesis:
         generator = torch.Generator(self.device).manual_seed(int(rng.integers(2**62)))
 
         recoloured = self._colours(rng, count)
+        pasted = rng.random(count) < options.collaged if options.collaged else None
 
         taps = taps.to(self.device, non_blocking=True)
         sigma = torch.from_numpy((level / 255).astype(np.float32)).reshape(-1, 1, 1, 1).to(self.device)
         sharp = patches / 255
         if recoloured is not None:
             sharp = torch.einsum("nij,njhw->nihw", recoloured.to(self.device), sharp).clamp(0, 1)
+        if pasted is not None:
+            sharp = collages(sharp, pasted, rng)
         y = degrade_batch(sharp, taps, scale)
         if options.rounded or options.truncated:
             # A hair is added, for a flat region must not fall by a level through rounding in the FFT.
