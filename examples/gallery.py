@@ -108,6 +108,25 @@ def one_picture_four_scales(out: Path, model: str) -> None:
     Image.fromarray(picture).quantize(256).save(out / "gallery_chip.png", optimize=True)
 
 
+def collages(out: Path, side: int = 96, count: int = 6) -> None:
+    """Patches of photos, and collages of them as training makes them, pixels twice as large."""
+    import skimage.data
+    import torch
+
+    from usrnet.train import collage
+
+    rng = np.random.default_rng(5)
+    photos = [skimage.data.chelsea(), skimage.data.coffee(), skimage.data.rocket(), skimage.data.astronaut()]
+    patches = []
+    for photo in (photos * count)[:count]:
+        top, left = (int(rng.integers(length - side)) for length in photo.shape[:2])
+        patches.append(photo[top : top + side, left : left + side])
+    sharp = torch.from_numpy(np.stack(patches).astype(np.float32) / 255).permute(0, 3, 1, 2)
+    rows = [sharp, *(collage.collages(sharp, np.ones(count, bool), rng) for _ in range(2))]
+    picture = torch.cat([torch.cat(list(row), dim=2) for row in rows], dim=1).permute(1, 2, 0).numpy()
+    save(out / "collages.jpg", io.enlarge_nearest((picture * 255).round().astype(np.uint8), 2))
+
+
 def from_free_photos(out: Path, model: str) -> None:
     """The figures of the docs, from photos of scikit-image."""
     import skimage.data
@@ -137,6 +156,7 @@ def from_free_photos(out: Path, model: str) -> None:
     rows = [spoil_and_restore(photo, kernel, 1, 2.55, model) for photo, kernel in large]
     save(out / "gallery_large_kernel.jpg", sheet(rows))
     one_picture_four_scales(out, model)
+    collages(out)
 
 
 def from_published_pictures(out: Path, model: str, data: Path) -> None:
