@@ -11,7 +11,9 @@ from usrnet import io, metrics
 from usrnet.errors import UsrnetError, require
 from usrnet.figures.drawing import busiest
 from usrnet.model.usrnet import Unfolding
-from usrnet.restoration import Restorer, observe
+from usrnet.restoration import Restorer
+from usrnet.restoration.light import Light
+from usrnet.restoration.unknown import ask, settle
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -21,20 +23,28 @@ LEVELS = (0.0, 2.55, 7.65, 15.0, 25.0)
 
 
 def explain(
-    pixels: np.ndarray,
+    picture: io.Picture | np.ndarray,
     *,
     model: nn.Module | str = "default",
     scale: int = 2,
     kernel: np.ndarray | str | None = None,
-    noise_level: float = 2.0,
+    noise_level: float | str = 2.0,
+    light: Light = "auto",
     truth: np.ndarray | None = None,
     device: str = "auto",
 ) -> "Figure":
     """The figure of z_k, x_k, α_k, β_k and, with ``truth`` (sH×sW), PSNR per iteration; arguments as ``restore``.
 
-    The pictures show the part with the strongest edges. Raises ``UsrnetError`` when the truth has another size.
+    The pictures show the part with the strongest edges. Raises ``UsrnetError`` when the truth has another size, or
+    the noise differs from pixel to pixel.
     """
-    observation = observe(scale=scale, kernel=kernel, noise_level=noise_level)
+    picture = picture if isinstance(picture, io.Picture) else io.Picture(picture)
+    pixels = picture.pixels
+    known = ask(scale=scale, kernel=kernel, noise_level=noise_level, light=light)
+    observation, _ = settle(known, pixels, picture.metadata)
+    level = observation.noise_level
+    if not isinstance(level, float | int):
+        raise UsrnetError("noise that differs from pixel to pixel cannot be explained: α and β would too")
     restorer = Restorer(model, device=device, precision="fp32")
     unfolding = restorer.model
     if not isinstance(unfolding, Unfolding):
@@ -56,8 +66,8 @@ def explain(
             scores.append(tuple(metrics.psnr(part.clip(0, 1), exact, border=scale**2) for part in pair))
     small = observed[top // scale : (top + side) // scale, left // scale : (left + side) // scale]
     hyper = {
-        f"×{scale}": {f"σ = {level:g}": schedule(unfolding, level, scale) for level in LEVELS},
-        f"σ = {noise_level:g}": {f"×{s}": schedule(unfolding, noise_level, s) for s in (1, 2, 3, 4)},
+        f"×{scale}": {f"σ = {one:g}": schedule(unfolding, one, scale) for one in LEVELS},
+        f"σ = {level:.3g}": {f"×{s}": schedule(unfolding, level, s) for s in (1, 2, 3, 4)},
     }
     return unfolding_figure(small, steps, hyper, scores or None)
 

@@ -431,9 +431,13 @@ class Restorer:
         return self.restore(pixels[rows, columns], known)[y : y + s * height, x : x + s * width]
 
     def iterations(self, pixels: np.ndarray, observation: Observation) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Inside the unfolding: ``(z_k, x_k)`` for k = 1..K, float32 sH×sW×3, not clipped, without tiles."""
-        colour = pictures.split(pixels).colour
-        window = torch.from_numpy(np.repeat(colour, 3, -1) if colour.shape[-1] == 1 else colour).permute(2, 0, 1)
+        """Inside the unfolding: ``(z_k, x_k)`` for k = 1..K, float32 sH×sW×3, without tiles.
+
+        Not clipped where stored values are restored; where light is, as it is stored.
+        """
+        curve, colour = observation.curve, pictures.split(pixels).colour
+        light = colour if curve is None else curve.decode(colour)
+        window = torch.from_numpy(np.repeat(light, 3, -1) if light.shape[-1] == 1 else light).permute(2, 0, 1)
         h, w = (observation.scale * length for length in window.shape[-2:])
         observation = observation.at(0.5, 0.5)
         with inference(self.device, self.autocast):
@@ -445,7 +449,7 @@ class Restorer:
             if pair is None:
                 return
             z, x = (part[0, :, :h, :w].permute(1, 2, 0).cpu().numpy() for part in pair)
-            yield z, x
+            yield (z, x) if curve is None else (curve.encode(z.clip(0, 1)), curve.encode(x.clip(0, 1)))
 
     def _window(self, stored: np.ndarray, observation: Observation, bright: Brightness) -> Tensor:
         """Restore one window h×w×C of stored values: 3×sh×sw, light where the curve is known, float32 and finite."""
