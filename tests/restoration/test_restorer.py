@@ -91,12 +91,38 @@ def test_tiles_lose_nothing_and_leave_no_seam(photo, tiny, name, text, scale, no
     assert np.abs(tiled.astype(float) - whole)[inner][seams[inner]].mean() < apart
 
 
-def test_progress_counts_tiles():
+@pytest.mark.parametrize(("options", "steps"), [({"tile": 32}, 6 * 6), ({"tile": "off", "ensemble": True}, 8 * 6)])
+def test_progress_counts_the_iterations_of_tiles(options, steps):
     seen = []
     picture = np.zeros((64, 96, 3), np.uint8)
-    restore(picture, model="tv", scale=1, tile=32, progress=lambda done, total: seen.append((done, total)))
-    assert seen[0] == (0, 6)
-    assert seen[-1] == (6, 6)
+    restore(picture, scale=1, progress=lambda done, total: seen.append((done, total)), **options)
+    assert {total for _, total in seen} == {steps}
+    assert sorted({done for done, _ in seen}) == list(range(steps + 1))
+    assert seen == sorted(seen)
+
+
+def test_what_progress_raises_ends_the_restoration_within_a_tile():
+    class StopError(Exception):
+        pass
+
+    def stop(done, total):
+        if done == 2:
+            raise StopError
+
+    with pytest.raises(StopError):
+        restore(np.zeros((16, 16, 3), np.uint8), tile="off", progress=stop)
+
+
+def test_a_model_that_is_no_unfolding_has_one_step_a_tile():
+    class Plain(torch.nn.Module):
+        def forward(self, y, kernel, scale, sigma):
+            return y
+
+    seen = []
+    restore(np.zeros((64, 64), np.uint8), model=Plain(), scale=1, kernel="gaussian:1", tile=32,
+            progress=lambda done, total: seen.append((done, total)))  # fmt: skip
+    assert seen[0] == (0, 4)
+    assert seen[-1] == (4, 4)
 
 
 def test_hidden_colours_do_not_bleed():

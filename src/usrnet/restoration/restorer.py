@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from functools import cached_property
-from itertools import product, zip_longest
+from itertools import zip_longest
 from numbers import Real
 from typing import TYPE_CHECKING, Literal, Protocol, TypeVar, get_args
 
@@ -24,7 +24,7 @@ from usrnet import io as pictures
 from usrnet.device import REDUCED, choose_device, choose_precision, free_memory, is_out_of_memory
 from usrnet.errors import PictureError, UsrnetError
 from usrnet.kernels import Field
-from usrnet.model import Config, USRNet
+from usrnet.model import Config, Unfolding, USRNet
 from usrnet.restoration.borders import extend, extended_length, extrapolate
 from usrnet.restoration.flat import flatness, flatten
 from usrnet.restoration.highlights import Brightness, Highlights, take_out
@@ -32,7 +32,7 @@ from usrnet.restoration.light import Light
 from usrnet.restoration.noise import Poisson
 from usrnet.restoration.observation import DEFAULT_NOISE_LEVEL, Observation
 from usrnet.restoration.packed import pack
-from usrnet.restoration.symmetry import Symmetry
+from usrnet.restoration.symmetry import SYMMETRIES
 from usrnet.restoration.tiles import SEAM, Span, spans
 from usrnet.restoration.unknown import ask, settle
 from usrnet.weights import load
@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 AnyImage = TypeVar("AnyImage", np.ndarray, "Image")
 Result = TypeVar("Result")
 Boundary = Literal["extrapolate", "liu-jia", "circular"]
-Progress = Callable[[int, int], None]  # called with the number of tiles done and the number of all
+Progress = Callable[[int, int], None]  # called with the number of steps done, iterations of tiles, and of all
 
 TILE_BYTES = 1e9  # memory that an automatic tile, and the strip of rows it lies in, may each take at most …
 TILE_SHARE = 0.25  # … and of the free memory
@@ -118,7 +118,8 @@ def restore(
         The value that is full scale (4095 for 12-bit counts in 16 bits), ``"auto"`` for the range of the data, None
         for what the type means (floats: 1). Noise levels count in 1/255 of it.
     progress : callable, optional
-        Called with the number of tiles done and the number of all.
+        Called with the number of steps done (iterations of tiles) and the number of all; what it raises ends the
+        restoration.
 
     Returns
     -------
@@ -272,7 +273,8 @@ class Restorer:
         white : float or "auto", optional
             As for :func:`restore`.
         progress : callable, optional
-            Called with the number of tiles done and the number of all.
+            Called with the number of steps done (iterations of tiles) and the number of all; what it raises ends the
+        restoration.
 
         Returns
         -------
@@ -385,7 +387,13 @@ class Restorer:
             )
         curve, bright = observation.curve, bright or Brightness()
         rows, columns = self._windows(height, width, channels, observation, tile)
-        done, total = 0, len(rows) * len(columns)
+        done, each = 0, self._steps()
+        total = each * len(rows) * len(columns)
+
+        def report(inside: int = 0) -> None:
+            if progress:
+                progress(done + inside, total)
+
         overlap = np.zeros((0, s * width, channels), np.float32)
         for row, following in zip_longest(rows, rows[1:]):
             pixels = source[row.first : row.last]
@@ -394,12 +402,11 @@ class Restorer:
             strip = np.zeros((s * (row.stop - row.start), s * width, channels), np.float32)
             strip[: len(overlap)] = overlap
             for column in columns:
-                if progress:
-                    progress(done, total)
+                report()
                 known = observation.at(row.middle / height, column.middle / width)
                 known = known.part(row.computed, column.computed, height, width)
-                _blend(strip, self._window(stored[:, column.computed], known, bright), row, column, s)
-                done += 1
+                _blend(strip, self._window(stored[:, column.computed], known, bright, report), row, column, s)
+                done += each
             final = len(strip) if following is None else s * (following.start - row.start)
             alpha = None
             if planes.alpha is not None:
@@ -411,8 +418,7 @@ class Restorer:
                 yield pictures.join(colour, opacity, like=pixels, levels=levels)
             overlap = strip[final:].copy()
             del strip, alpha, pixels, planes, stored  # or two strips would be in memory
-        if progress:
-            progress(total, total)
+        report()
 
     def crop(
         self, pixels: np.ndarray, observation: Observation, *, top: int, left: int, height: int, width: int
@@ -451,17 +457,26 @@ class Restorer:
             z, x = (part[0, :, :h, :w].permute(1, 2, 0).cpu().numpy() for part in pair)
             yield (z, x) if curve is None else (curve.encode(z.clip(0, 1)), curve.encode(x.clip(0, 1)))
 
-    def _window(self, stored: np.ndarray, observation: Observation, bright: Brightness) -> Tensor:
-        """Restore one window h×w×C of stored values: 3×sh×sw, light where the curve is known, float32 and finite."""
+    def _steps(self) -> int:
+        """Of one window: the iterations of the unfolding, for each of an ensemble; another model has one."""
+        iterations = getattr(self.model.h, "n_iter", 1) if isinstance(self.model, Unfolding) else 1
+        return iterations * (len(SYMMETRIES) if self.ensemble else 1)
+
+    def _window(
+        self, stored: np.ndarray, observation: Observation, bright: Brightness, report: Callable[[int], None]
+    ) -> Tensor:
+        """Restore one window h×w×C of stored values: 3×sh×sw, light where the curve is known, float32 and finite.
+
+        ``report`` is told the number of steps done.
+        """
         light = stored if observation.curve is None else observation.curve.decode(stored)
         window = torch.from_numpy(np.ascontiguousarray(light.transpose(2, 0, 1))).expand(3, -1, -1)
         sigma = self._sigma(observation, stored)
         with inference(self.device, self.autocast):
             apart = self._highlights(window, stored, observation, bright)
             rest = window if apart is None else apart.rest[0]
-            restored = (
-                self._ensemble(rest, observation, sigma) if self.ensemble else self._network(rest, observation, sigma)
-            )
+            restore = self._ensemble if self.ensemble else self._network
+            restored = restore(rest, observation, sigma, report)
             if apart is not None:
                 restored = restored + apart.sources[0]
             reach = math.ceil((max(observation.extent) + ROOM) / observation.scale)
@@ -496,11 +511,13 @@ class Restorer:
         bright.add(apart, int(clipped.any(dim=0).sum()), time.perf_counter() - begin)
         return apart
 
-    def _network(self, window: Tensor, observation: Observation, sigma: float | np.ndarray) -> Tensor:
+    def _network(
+        self, window: Tensor, observation: Observation, sigma: float | np.ndarray, report: Callable[[int], None]
+    ) -> Tensor:
         """Extend, restore and crop one window: 3×h×w → 3×sh×sw, float32 and finite."""
         h, w = (observation.scale * length for length in window.shape[-2:])
         arguments = self._arguments(window, observation, sigma)
-        restored = self.model(*arguments)[0, :, :h, :w]
+        restored = self._reported(arguments, report)[0, :, :h, :w]
         if not restored.isfinite().all() and self.precision != "fp32":
             with torch.autocast(self.device.type, enabled=False):
                 restored = self._exact(*arguments)[0, :, :h, :w]
@@ -511,17 +528,32 @@ class Restorer:
             )
         return restored
 
-    def _ensemble(self, window: Tensor, observation: Observation, sigma: float | np.ndarray) -> Tensor:
+    def _reported(self, arguments: tuple[Tensor, Tensor, int, Tensor], report: Callable[[int], None]) -> Tensor:
+        """What the model makes of its arguments; of an unfolding every iteration is a step."""
+        if not isinstance(self.model, Unfolding) or type(self.model).forward is not Unfolding.forward:
+            return self.model(*arguments)
+        restored = arguments[0]
+        for step, (_, x) in enumerate(self.model.iterate(*arguments), 1):
+            restored = x
+            report(step)
+        return restored
+
+    def _ensemble(
+        self, window: Tensor, observation: Observation, sigma: float | np.ndarray, report: Callable[[int], None]
+    ) -> Tensor:
         """The mean over the eight flips and turns of the window, each restored and turned back."""
         total = None
-        for turns, flipped in product(range(4), (False, True)):
-            symmetry = Symmetry(turns, flipped)
+        each = self._steps() // len(SYMMETRIES)
+        for number, symmetry in enumerate(SYMMETRIES):
             turned = symmetry.array(sigma) if isinstance(sigma, np.ndarray) else sigma
-            part = self._network(symmetry.tensor(window), symmetry.observation(observation), turned)
+            part = self._network(
+                symmetry.tensor(window), symmetry.observation(observation), turned,
+                lambda inside, before=number * each: report(before + inside),
+            )  # fmt: skip
             part = symmetry.back(part)
             total = part if total is None else total + part
         assert total is not None
-        return total / 8
+        return total / len(SYMMETRIES)
 
     @cached_property
     def _exact(self) -> nn.Module:

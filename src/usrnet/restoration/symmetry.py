@@ -5,6 +5,7 @@ reversed, the pixel that is kept of each s×s patch is the last one instead of t
 """
 
 from dataclasses import dataclass, replace
+from itertools import product
 
 import numpy as np
 import torch
@@ -44,3 +45,6 @@ class Symmetry:
     def _runs_backwards(self, axis: int) -> bool:
         grid = self.array(np.add(*np.meshgrid([0.0, 1.0], [0.0, 2.0])))
         return bool(grid[1, 0] < grid[0, 0]) if axis == 0 else bool(grid[0, 1] < grid[0, 0])
+
+
+SYMMETRIES = [Symmetry(turns, flipped) for turns, flipped in product(range(4), (False, True))]

@@ -321,8 +321,8 @@ def restore_all(
 ) -> tuple[np.ndarray, np.ndarray, Path]:
     """Restore the whole picture into ``folder``, in the input's bit depth: the file that ``usrnet restore`` writes.
 
-    Returns the picture before and after, for the screen, and the file. Raises ``Stopped`` between two tiles after
-    ``stop`` is set, ``UsrnetError`` for what cannot be restored.
+    Returns the picture before and after, for the screen, and the file. Raises ``Stopped`` after the current
+    iteration of a tile when ``stop`` is set, ``UsrnetError`` for what cannot be restored.
     """
     mark_as_used(Path(path))
     recipe = Recipe.of_settings(settings.scale, settings.kernel(), settings.noise_level, settings.weights())

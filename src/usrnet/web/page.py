@@ -190,7 +190,7 @@ def build(folder: Path, models: list[str]) -> Blocks:
             with jobs.turn(request.session_hash, waiting=waiting) as stop, folder_for_result(folder) as target:
                 before, after, result = actions.restore_all(
                     picture, settings, target, stop=stop,
-                    progress=lambda done, total: progress((done, total), desc="restoring", unit="tiles"),
+                    progress=lambda done, total: progress((done, total), desc="restoring", unit="steps"),
                 )  # fmt: skip
         except Stopped:
             gr.Info("Stopped.")
