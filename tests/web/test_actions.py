@@ -35,12 +35,16 @@ def test_the_kernel_of_a_shake_is_found(tmp_path):
     skimage_data = pytest.importorskip("skimage.data")
     shaken = usrnet.degrade(skimage_data.astronaut()[:312, 80:392], "motion:5", scale=1, noise_level=2.55)
     io.write(tmp_path / "shaken.png", io.Picture(shaken))
-    found = actions.find(str(tmp_path / "shaken.png"), Settings(scale=1, kernel_number=3), tmp_path)
+    stop = threading.Event()
+    found = actions.find(str(tmp_path / "shaken.png"), Settings(scale=1, kernel_number=3), tmp_path, stop=stop)
     assert "camera shake" in found.text
     assert found.settings.blur == FILE
     taps = found.settings.taps()
     assert correlation(taps, kernels.motion(5)) > 0.85  # of a Gaussian as wide: 0.62
     assert "--kernel shake.npy" in found.settings.command("shaken.png")
+    stop.set()
+    with pytest.raises(Stopped):
+        actions.find(str(tmp_path / "shaken.png"), Settings(scale=1), tmp_path, stop=stop)
 
 
 def test_command_is_quoted():

@@ -10,6 +10,7 @@ import pytest
 from gradio_client import Client, handle_file
 from PIL import Image
 
+import usrnet
 from usrnet.errors import UsrnetError
 from usrnet.web import limits
 from usrnet.web.jobs import Jobs, Stopped
@@ -127,3 +128,19 @@ def test_cancel_in_the_line_through_the_http_interface(narrow, photo, tmp_path):
     first.predict(api_name="/cancel")
     running.result(timeout=120)
     assert again.result(timeout=120)[1].endswith("small_x1.png")
+
+
+def test_cancel_ends_the_search_for_a_shake(page, photo, tmp_path):
+    path = tmp_path / "shaken.png"
+    large = np.tile(photo, (2, 2, 1))
+    Image.fromarray(usrnet.degrade(large, "motion:5", scale=1, noise_level=2.55)).save(path)
+    client = Client(page, verbose=False)
+    searching = client.submit(handle_file(path), scale=1, kernel_file=None, api_name="/find")
+
+    def cancelled() -> bool:  # again and again, for it may not be in the line yet
+        client.predict(api_name="/cancel")
+        return searching.done()
+
+    until(cancelled)
+    blur, *_ = searching.result()
+    assert not isinstance(blur, str)  # as it was

@@ -8,7 +8,7 @@ narrow (docs/estimate.md); the network answers with the mean of what is likely, 
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -226,15 +226,17 @@ def estimate_parts(
     curve: Curve | None = None,
     shake: Shake = "off",
     restorer: "Restorer | None" = None,
+    watch: Callable[[], object] | None = None,
 ) -> Estimate:
     """The estimate from parts of one picture, arrays of one kind.
 
     ``curve``: how light is stored, where the blur wanted is that of light. The noise is that of the stored values.
-    ``shake`` and ``restorer`` as for :func:`estimate`.
+    ``shake`` and ``restorer`` as for :func:`estimate`. ``watch`` is called before every restoration of the search for
+    a shake; what it raises ends the search.
     """
     found = _gaussian(parts, scale=scale, jpeg=jpeg, curve=curve)
     if shake == "try" or (shake == "auto" and scale == 1 and LOOKS_SHAKEN in found.notes):
-        return shaken(found, parts, restorer, curve=curve)
+        return shaken(found, parts, restorer, curve=curve, watch=watch)
     return found
 
 
@@ -446,6 +448,7 @@ def shaken(
     restorer: "Restorer | None" = None,
     *,
     curve: Curve | None = None,
+    watch: Callable[[], object] | None = None,
 ) -> Estimate:
     """With the kernel of camera shake in place of a Gaussian, if one is found; else the same with a sentence.
 
@@ -462,7 +465,7 @@ def shaken(
     if min(view.grey.shape) < shake.SMALLEST:
         note = f"too small to look for shake: it takes {shake.SMALLEST}×{shake.SMALLEST} pixels"
         return replace(gaussian, notes=[*gaussian.notes, note])
-    restore = shake.restoring(restorer or Restorer("default", tile="off"))
+    restore = shake.restoring(restorer or Restorer("default", tile="off"), watch)
     seen, level = (view.colour / 255.0).clip(0, 1), gaussian.noise_level * gain
     if curve is not None:
         level *= float(np.sqrt(np.square(curve.slope(seen)).mean()))

@@ -64,11 +64,13 @@ Restore = Callable[[np.ndarray, np.ndarray, float], np.ndarray]
 """Picture H×W×C in [0,1], kernel, noise level on the 0–255 scale → restored picture, not clipped."""
 
 
-def restoring(restorer: "Restorer") -> Restore:
-    """The restoration that the turns are taken with."""
+def restoring(restorer: "Restorer", watch: Callable[[], object] | None = None) -> Restore:
+    """The restoration that the turns are taken with; ``watch`` is called before each."""
     from usrnet.restoration import observe
 
     def restore(picture: np.ndarray, kernel: np.ndarray, noise_level: float) -> np.ndarray:
+        if watch:
+            watch()
         observation = observe(scale=1, kernel=kernel, noise_level=noise_level, saturation="off")
         *_, (_, restored) = restorer.iterations(picture.astype(np.float32), observation)
         return restored[..., : picture.shape[2]].astype(np.float64)

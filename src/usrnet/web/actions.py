@@ -175,12 +175,17 @@ class Found:
     text: str
 
 
-def find(path: str, settings: Settings, folder: Path) -> Found:
+def find(path: str, settings: Settings, folder: Path, *, stop: threading.Event) -> Found:
     """Blur and noise of the whole picture at the scale of ``settings``, of which the others stay.
 
     At ×1 the kernel of camera shake is looked for where the picture looks shaken; it is written into ``folder``.
+    Raises ``Stopped`` soon after ``stop`` is set.
     """
     from usrnet.estimate import estimate_parts, noise_to_feed, parts_of
+
+    def watch() -> None:
+        if stop.is_set():
+            raise Stopped
 
     pixels, picture = read_pixels(path), _picture_of(path)
     found = estimate_parts(
@@ -189,6 +194,7 @@ def find(path: str, settings: Settings, folder: Path) -> Found:
         jpeg=picture.metadata.jpeg,
         curve=choose_curve("auto", **picture.metadata.storage),
         shake="auto",
+        watch=watch,
     )
     chosen = replace(settings, noise_level=round(min(noise_to_feed(found.noise_level), 50), 1))
     if found.text is None:

@@ -141,7 +141,7 @@ def build(folder: Path, models: list[str]) -> Blocks:
     @shown_to_people
     def find(
         picture: str | None, scale, width, noise_level, blur, ratio, degrees, seed, kernel_file, model,
-        kernel_number=0,
+        request: gr.Request, kernel_number=0,
     ):  # fmt: skip
         """Blur and noise of the picture: kind, width, ratio of the widths, angle, noise level, what to say, and
         the file of a kernel without a formula and which one of it (0: there is one)."""
@@ -150,8 +150,12 @@ def build(folder: Path, models: list[str]) -> Blocks:
         settings = settings_of(
             scale, width, noise_level, blur, ratio, degrees, seed, kernel_file, model, kernel_number
         )
-        with jobs.turn():
-            found = actions.find(picture, settings, folder)
+        try:
+            with jobs.turn(request.session_hash) as stop:
+                found = actions.find(picture, settings, folder, stop=stop)
+        except Stopped:
+            gr.Info("Stopped.")
+            return tuple(gr.skip() for _ in range(8))
         now = found.settings
         file, number = now.kernel_file, now.kernel_number or 0
         return now.blur, now.width, now.ratio, now.degrees, now.noise_level, found.text, file, number
