@@ -274,7 +274,7 @@ class Restorer:
             As for :func:`restore`.
         progress : callable, optional
             Called with the number of steps done (iterations of tiles) and the number of all; what it raises ends the
-        restoration.
+            restoration.
 
         Returns
         -------
