@@ -33,14 +33,14 @@ def test_kernel_texts_are_those_of_the_command_line():
 
 def test_the_kernel_of_a_shake_is_found(tmp_path):
     skimage_data = pytest.importorskip("skimage.data")
-    shaken = usrnet.degrade(skimage_data.astronaut()[:312, 80:392], "motion:5", scale=1, noise_level=2.55)
+    shaken = usrnet.degrade(skimage_data.astronaut()[:312, 80:392], "motion:16", scale=1, noise_level=2.55)
     io.write(tmp_path / "shaken.png", io.Picture(shaken))
     stop = threading.Event()
     found = actions.find(str(tmp_path / "shaken.png"), Settings(scale=1, kernel_number=3), tmp_path, stop=stop)
     assert "camera shake" in found.text
     assert found.settings.blur == FILE
     taps = found.settings.taps()
-    assert correlation(taps, kernels.motion(5)) > 0.75  # 0.83; of a Gaussian as wide: 0.62
+    assert correlation(taps, kernels.motion(16)) > 0.85  # of a Gaussian as wide: 0.73
     assert "--kernel shake.npy" in found.settings.command("shaken.png")
     stop.set()
     with pytest.raises(Stopped):
