@@ -41,10 +41,6 @@ def explain(
     picture = picture if isinstance(picture, io.Picture) else io.Picture(picture)
     pixels = picture.pixels
     known = ask(scale=scale, kernel=kernel, noise_level=noise_level, light=light)
-    observation, _ = settle(known, pixels, picture.metadata)
-    level = observation.noise_level
-    if not isinstance(level, float | int):
-        raise UsrnetError("noise that differs from pixel to pixel cannot be explained: α and β would too")
     restorer = Restorer(model, device=device, precision="fp32")
     unfolding = restorer.model
     if not isinstance(unfolding, Unfolding):
@@ -54,6 +50,10 @@ def explain(
         raise UsrnetError(
             f"the truth has {truth.shape[1]}×{truth.shape[0]} pixels, the restored picture {width}×{height}"
         )
+    observation, _ = settle(known, pixels, picture.metadata)
+    level = observation.noise_level
+    if not isinstance(level, float | int):
+        raise UsrnetError("noise that differs from pixel to pixel cannot be explained: α and β would too")
     observed = io.split(pixels).colour
     side = min(CROP, height, width) // scale * scale
     top, left = (scale * corner for corner in busiest(observed, side // scale))
